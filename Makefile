@@ -1,0 +1,53 @@
+# make run    a working SOC on http://127.0.0.1:8000 from nothing but Python >= 3.11
+# make test   the whole suite, on embedded PostgreSQL and Redis
+# make check  format, lint, types, import contracts, missing migrations
+# make bench  the benchmarks, each beside its peer
+# make lock   compile requirements/*.txt from pyproject.toml
+# make clean  remove what the targets made; the data directory (.aurora) stays
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL = $(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r $(1) 2>/dev/null || $(BIN)/pip install -q --require-hashes -r $(1)
+
+.PHONY: run test check bench lock clean
+
+run: $(VENV)/.run
+	@exec $(BIN)/python manage.py up
+
+test: $(VENV)/.dev
+	@$(BIN)/pytest -n 2 --dist worksteal $(ARGS)
+
+check: $(VENV)/.dev
+	@$(BIN)/ruff format --check -q .
+	@$(BIN)/ruff check -q .
+	@$(BIN)/lint-imports --no-cache >/dev/null || $(BIN)/lint-imports --no-cache
+	@$(BIN)/mypy -q . 2>&1 | tail -40 && test $${PIPESTATUS:-0} -eq 0
+	@$(BIN)/python manage.py makemigrations --check --dry-run -v 0
+	@echo "check: clean"
+
+bench: $(VENV)/.dev
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+lock: $(VENV)/.uv
+	@$(MAKE) -s -C requirements
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis staticfiles benchmarks/results
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.uv: requirements/uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit("AuroraSOC needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else 0'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@touch $@
+
+$(VENV)/.run: $(VENV)/.uv requirements/run.txt
+	@echo "Installing the locked dependencies into $(VENV) ..."
+	@$(call INSTALL,requirements/run.txt)
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.uv requirements/dev.txt
+	@echo "Installing the locked development dependencies into $(VENV) ..."
+	@$(call INSTALL,requirements/dev.txt)
+	@touch $@ $(VENV)/.run
