@@ -1,0 +1,103 @@
+"""Agents as configured, investigations, their steps and their numbered log."""
+
+from __future__ import annotations
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.utils import timezone
+
+from agents.states import AgentType, EventKind, InvestigationStatus, StepStatus, Transport
+from aurora.ids import new_id
+from cases.models import Alert, Case
+
+
+class Agent(models.Model):
+    """A specialist as the operators configured it. What stands before it, its breaker, is live state and not kept here."""
+
+    agent_type = models.CharField(max_length=32, primary_key=True, choices=AgentType)
+    name = models.CharField(max_length=100)
+    description = models.TextField(blank=True)
+    enabled = models.BooleanField(default=True)
+    transport = models.CharField(max_length=8, choices=Transport, default=Transport.BUILTIN)
+    endpoint = models.URLField(blank=True, help_text="The agent's address when its transport is A2A.")
+    failure_threshold = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(1000)], help_text="Failures in a row that open the breaker; empty: the installation's default.")
+    reset_timeout = models.FloatField(null=True, blank=True, validators=[MinValueValidator(0.1), MaxValueValidator(86400)], help_text="Seconds until the open breaker admits a probe; empty: the default.")
+    timeout = models.FloatField(null=True, blank=True, validators=[MinValueValidator(0.1), MaxValueValidator(3600)], help_text="Seconds one call may take; empty: the default.")
+    max_concurrency = models.PositiveIntegerField(default=4, validators=[MinValueValidator(1), MaxValueValidator(256)])
+    updated_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ["agent_type"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Investigation(models.Model):
+    """Agents at work on one alert or case, from the plan to the conclusion."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    alert = models.ForeignKey(Alert, on_delete=models.CASCADE, null=True, blank=True, related_name="investigations")
+    case = models.ForeignKey(Case, on_delete=models.CASCADE, related_name="investigations")
+    status = models.CharField(max_length=10, choices=InvestigationStatus, default=InvestigationStatus.QUEUED)
+    requested_by = models.CharField(max_length=150, help_text="A user's name, or `orchestrator` when the alert's severity asked for it.")
+    summary = models.TextField(blank=True)
+    confidence = models.FloatField(null=True, blank=True)
+    event_count = models.PositiveIntegerField(default=0, help_text="The number of the last line of its log.")
+    created_at = models.DateTimeField(default=timezone.now)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [models.CheckConstraint(condition=models.Q(status__in=InvestigationStatus.values), name="investigation_status_is_known")]
+        indexes = [models.Index(fields=["status", "-id"], name="investigation_by_status")]
+
+    def __str__(self) -> str:
+        return f"Investigation {self.id.hex[-6:].upper()}"
+
+
+class InvestigationStep(models.Model):
+    """One agent's task within an investigation; its id is the task's id. Steps of one stage run side by side."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    investigation = models.ForeignKey(Investigation, on_delete=models.CASCADE, related_name="steps")
+    agent_type = models.CharField(max_length=32, choices=AgentType)
+    stage = models.PositiveSmallIntegerField()
+    reason = models.TextField(help_text="Why the orchestrator asks this agent.")
+    status = models.CharField(max_length=10, choices=StepStatus, default=StepStatus.PENDING)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    output = models.JSONField(default=dict, blank=True, help_text="What the agent answered: summary, confidence, findings, evidence.")
+    error = models.TextField(blank=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["stage", "id"]
+        constraints = [
+            models.UniqueConstraint(fields=["investigation", "agent_type"], name="investigation_step_once_an_agent"),
+            models.CheckConstraint(condition=models.Q(status__in=StepStatus.values), name="investigation_step_status_is_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.agent_type} ({self.status})"
+
+
+class InvestigationEvent(models.Model):
+    """One numbered line of an investigation's log. Appended, never changed."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    investigation = models.ForeignKey(Investigation, on_delete=models.CASCADE, related_name="events")
+    number = models.PositiveIntegerField()
+    kind = models.CharField(max_length=16, choices=EventKind)
+    agent_type = models.CharField(max_length=32, blank=True)
+    text = models.TextField()
+    data = models.JSONField(default=dict, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["investigation", "number"]
+        constraints = [models.UniqueConstraint(fields=["investigation", "number"], name="investigation_event_numbered_once")]
+
+    def __str__(self) -> str:
+        return f"{self.number}. {self.text[:80]}"

@@ -1,0 +1,52 @@
+"""Typed readers of the environment that refuse to guess: a value that cannot be read stops the start with its name in the message."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+
+from django.core.exceptions import ImproperlyConfigured
+
+
+def text(name: str, default: str = "") -> str:
+    """The variable's text, stripped; unset and empty are the same."""
+    return os.environ.get(name, "").strip() or default
+
+
+def choice(name: str, default: str, allowed: Sequence[str]) -> str:
+    """One of `allowed`."""
+    value = text(name, default)
+    if value not in allowed:
+        raise ImproperlyConfigured(f"{name}={value!r}: expected one of {', '.join(allowed)}")
+    return value
+
+
+def integer(name: str, default: int, *, minimum: int = 1) -> int:
+    """A whole number of at least `minimum`."""
+    value = text(name, str(default))
+    if not re.fullmatch(r"-?\d+", value) or int(value) < minimum:
+        raise ImproperlyConfigured(f"{name}={value!r}: expected a whole number of at least {minimum}")
+    return int(value)
+
+
+def seconds(name: str, default: float) -> float:
+    """A positive number of seconds."""
+    value = text(name, str(default))
+    if not re.fullmatch(r"\d+(\.\d+)?", value) or float(value) <= 0:
+        raise ImproperlyConfigured(f"{name}={value!r}: expected a positive number of seconds")
+    return float(value)
+
+
+def names(name: str, default: Sequence[str] = ()) -> list[str]:
+    """A comma-separated list."""
+    return [part.strip() for part in text(name).split(",") if part.strip()] or list(default)
+
+
+def rate(name: str, default: str) -> tuple[int, int]:
+    """Requests and seconds, written `100/60`."""
+    value = text(name, default)
+    match = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", value)
+    if not match:
+        raise ImproperlyConfigured(f"{name}={value!r}: expected REQUESTS/SECONDS, such as {default}")
+    return int(match[1]), int(match[2])

@@ -1,0 +1,12 @@
+"""Identifiers of rows and events."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import uuid_utils.compat
+
+
+def new_id() -> UUID:
+    """A UUIDv7 (RFC 9562): sorts by the millisecond of its making, so newest-first lists need no index but the primary key's."""
+    return uuid_utils.compat.uuid7()

@@ -1,0 +1,142 @@
+"""What every app leans on: the outbox, the bus's memory, the audit trail, credentials of programs."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+
+from aurora.ids import new_id
+from aurora.roles import ROLES
+
+
+class OutboxEvent(models.Model):
+    """An event that waits to be moved to its stream. Written in the transaction of the change it announces; deleted once Redis has confirmed it."""
+
+    event_id = models.UUIDField(default=new_id, unique=True)
+    stream = models.CharField(max_length=64)
+    type = models.CharField(max_length=64)
+    aggregate = models.CharField(max_length=100, help_text="What the event is about; events of one aggregate keep their order.")
+    data = models.TextField(help_text="The payload as JSON text, moved to the stream as it is.")
+    traceparent = models.CharField(max_length=64, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.event_id}"
+
+
+class ProcessedEvent(models.Model):
+    """That a consumer group has handled an event: committed with the handler's own rows, so an effect happens once."""
+
+    group = models.CharField(max_length=64)
+    event_id = models.UUIDField()
+    processed_at = models.DateTimeField(default=timezone.now, db_index=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["group", "event_id"], name="processed_event_once_a_group")]
+
+    def __str__(self) -> str:
+        return f"{self.group} {self.event_id}"
+
+
+class DeadLetter(models.Model):
+    """A message that no delivery could handle, kept with everything needed to understand it and to put it back."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    stream = models.CharField(max_length=64)
+    group = models.CharField(max_length=64)
+    entry_id = models.CharField(max_length=40)
+    event_id = models.CharField(max_length=64, blank=True)
+    type = models.CharField(max_length=64, blank=True)
+    data = models.TextField(blank=True)
+    traceparent = models.CharField(max_length=64, blank=True)
+    error = models.TextField()
+    deliveries = models.PositiveIntegerField()
+    created_at = models.DateTimeField(default=timezone.now)
+    redriven_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [models.UniqueConstraint(fields=["stream", "group", "entry_id"], name="dead_letter_once_a_delivery")]
+
+    def __str__(self) -> str:
+        return f"{self.type or 'message'} {self.entry_id} of {self.group}"
+
+
+class AuditEntry(models.Model):
+    """Who changed what, from where. Written in the change's own transaction."""
+
+    at = models.DateTimeField(default=timezone.now, db_index=True)
+    actor = models.CharField(max_length=150)
+    address = models.CharField(max_length=64, blank=True)
+    action = models.CharField(max_length=64)
+    target_type = models.CharField(max_length=64)
+    target_id = models.CharField(max_length=64)
+    before = models.JSONField(default=dict, blank=True)
+    after = models.JSONField(default=dict, blank=True)
+    request_id = models.CharField(max_length=128, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name_plural = "audit entries"
+        indexes = [models.Index(fields=["target_type", "target_id"], name="audit_of_target")]
+
+    def __str__(self) -> str:
+        return f"{self.actor} {self.action} {self.target_type} {self.target_id}"
+
+
+class ApiKey(models.Model):
+    """A program's credential. Only a hash of the secret is kept; the prefix finds the row."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    name = models.CharField(max_length=100)
+    prefix = models.CharField(max_length=12, unique=True)
+    key_hash = models.CharField(max_length=64)
+    role = models.CharField(max_length=20, choices=[(role, role) for role in ROLES])
+    created_by = models.CharField(max_length=150)
+    created_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name = "API key"
+        verbose_name_plural = "API keys"
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix}…)"
+
+
+class RefreshToken(models.Model):
+    """One refresh token of a signed-in family. A used one that comes again means theft: the whole family dies."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    family = models.UUIDField(db_index=True)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    expires_at = models.DateTimeField(db_index=True)
+    used_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class IdempotencyKey(models.Model):
+    """The answer once given under a caller's `Idempotency-Key`; the same request gets it again, another one gets 409."""
+
+    actor = models.CharField(max_length=160)
+    key = models.CharField(max_length=200)
+    request_hash = models.CharField(max_length=64)
+    status = models.PositiveSmallIntegerField()
+    body = models.TextField()
+    created_at = models.DateTimeField(default=timezone.now, db_index=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["actor", "key"], name="idempotency_key_once_an_actor")]
+
+    def __str__(self) -> str:
+        return self.key

@@ -1,0 +1,251 @@
+"""Every setting once, top to bottom. What an operator may change comes from the environment (docs/configuration.md)."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+from psycopg.conninfo import conninfo_to_dict
+
+from aurora import env
+from aurora.embedded import locations
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+DATA_DIR = Path(env.text("AURORA_DATA_DIR", str(BASE_DIR / ".aurora"))).expanduser().absolute()
+ENVIRONMENT = env.choice("AURORA_ENV", "local", ["local", "production"])
+IS_PRODUCTION = ENVIRONMENT == "production"
+
+if IS_PRODUCTION:
+    _required = ("AURORA_SECRET_KEY", "AURORA_ALLOWED_HOSTS", "DATABASE_URL", "REDIS_URL")
+    if _absent := [name for name in _required if not env.text(name)]:
+        raise ImproperlyConfigured(f"AURORA_ENV=production needs {', '.join(_absent)}")
+
+
+# Identity and secrets
+
+
+def _generated_secret_key() -> str:
+    """The local installation's key, made once; the exclusive open decides which of two starting processes made it."""
+    path = DATA_DIR / "secret_key"
+    DATA_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text().strip()
+    with os.fdopen(descriptor, "w") as file:
+        file.write(key := secrets.token_urlsafe(64))
+    return key
+
+
+SECRET_KEY = env.text("AURORA_SECRET_KEY") or _generated_secret_key()
+if len(SECRET_KEY) < 50:
+    raise ImproperlyConfigured("AURORA_SECRET_KEY must have at least 50 characters")
+
+DEBUG = False
+ALLOWED_HOSTS = env.names("AURORA_ALLOWED_HOSTS", ["127.0.0.1", "localhost", "[::1]"])
+TRUSTED_PROXIES = env.names("AURORA_TRUSTED_PROXIES")
+HOST = env.text("AURORA_HOST", "127.0.0.1")
+PORT = env.integer("AURORA_PORT", 8000)
+BOOTSTRAP_ADMIN = env.text("AURORA_BOOTSTRAP_ADMIN", "admin")
+ACCESS_TOKEN_SECONDS = 15 * 60 if IS_PRODUCTION else 8 * 3600
+REFRESH_TOKEN_SECONDS = 7 * 24 * 3600
+
+# Applications
+
+INSTALLED_APPS = [
+    "unfold",
+    "aurora.apps.ConsoleConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django_structlog",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "channels",
+    "aurora.apps.AuroraConfig",
+    "cases.apps.CasesConfig",
+    "agents.apps.AgentsConfig",
+    "realtime.apps.RealtimeConfig",
+]
+MIDDLEWARE = [
+#MW
+#    "aurora.rest.middleware.RequestContextMiddleware",
+#    "aurora.rest.middleware.ApiErrorsMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "aurora.urls"
+WSGI_APPLICATION = "aurora.wsgi.application"
+ASGI_APPLICATION = "aurora.asgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+# PostgreSQL
+
+
+def _database(url: str) -> dict[str, object]:
+    """Django's dictionary from a libpq URL; what Django has no name for goes to the driver as it is."""
+    try:
+        options: dict[str, object] = dict(conninfo_to_dict(url))
+    except Exception as error:
+        raise ImproperlyConfigured(f"DATABASE_URL: {error}") from None
+    named = {key: str(options.pop(name, "") or "") for key, name in _LIBPQ_NAMES.items()}
+    options |= {
+        "connect_timeout": 2,
+        # A pool slot for every request thread, and none that waits 30 s (the pool's default) for a server that is gone.
+        "pool": {"min_size": 1, "max_size": 24, "timeout": 2.0, "max_idle": 120.0, "reconnect_timeout": 30.0},
+        "options": "-c statement_timeout=30000 -c idle_in_transaction_session_timeout=60000",
+    }
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        **named,
+        "OPTIONS": options,
+        "CONN_HEALTH_CHECKS": True,
+        "ATOMIC_REQUESTS": False,
+    }
+
+
+_LIBPQ_NAMES = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}
+DATABASE_URL = env.text("DATABASE_URL") or locations.database_url(DATA_DIR)
+REDIS_URL = env.text("REDIS_URL") or locations.redis_url(DATA_DIR)
+USES_EMBEDDED_POSTGRES = not env.text("DATABASE_URL")
+USES_EMBEDDED_REDIS = not env.text("REDIS_URL")
+DATABASES = {"default": _database(DATABASE_URL)}
+
+# Redis: the channel layer carries control messages only; alerts travel on streams.
+
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {
+            "hosts": [{"address": REDIS_URL, "socket_timeout": None, "socket_connect_timeout": 2}],
+            "prefix": "aurora:channels",
+        },
+    }
+}
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL, "KEY_PREFIX": "aurora:cache"}}
+SILENCED_SYSTEM_CHECKS: list[str] = []
+
+# Signing in, sessions
+
+AUTHENTICATION_BACKENDS = ["aurora.rest.permissions.RoleBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator", "NumericPasswordValidator")
+]
+LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
+SESSION_COOKIE_NAME = "aurora_session"
+SESSION_COOKIE_AGE = 12 * 3600
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_NAME = "aurora_csrf"
+
+# Transport
+
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+APPEND_SLASH = True
+if IS_PRODUCTION:
+    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
+    SECURE_SSL_REDIRECT = True
+    SECURE_REDIRECT_EXEMPT = [r"^health/", r"^metrics$"]
+    SECURE_HSTS_SECONDS = 365 * 24 * 3600
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
+    CSRF_TRUSTED_ORIGINS = [f"https://{host.replace('*', '')}" for host in ALLOWED_HOSTS if host != "*"]
+    if TRUSTED_PROXIES:
+        SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+MAX_BODY_BYTES = env.integer("AURORA_MAX_BODY_BYTES", 10 * 1024 * 1024)
+DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
+
+# API
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["aurora.rest.auth.CredentialAuthentication", "aurora.rest.auth.ConsoleSessionAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["aurora.rest.permissions.DeclaredPermission"],
+    "DEFAULT_RENDERER_CLASSES": ["aurora.rest.renderers.JsonRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["aurora.rest.parsers.RawBodyParser"],
+    "DEFAULT_SCHEMA_CLASS": "aurora.rest.openapi.ContractSchema",
+    "EXCEPTION_HANDLER": "aurora.rest.problems.handle",
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "AuroraSOC",
+    "DESCRIPTION": "Alerts in, investigations, cases and responses out. Every error is `{\"detail\": …}`.",
+    "VERSION": "1.0.0",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+}
+RATE_LIMITS = {
+    "general": env.rate("AURORA_RATE_GENERAL", "100/60"),
+    "investigations": env.rate("AURORA_RATE_INVESTIGATIONS", "10/60"),
+    "playbooks": env.rate("AURORA_RATE_PLAYBOOKS", "5/60"),
+    "ingest": env.rate("AURORA_RATE_INGEST", "6000/60"),
+    "login": env.rate("AURORA_RATE_LOGIN", "10/60"),
+}
+
+# Modes, agents, bus, sockets
+
+MODE = env.choice("AURORA_MODE", "real", ["real", "dry_run", "demo"])
+DEGRADED_READS = env.choice("AURORA_DEGRADED_READS", "demo", ["demo", "snapshot", "unavailable"])
+BREAKER_FAILURES = env.integer("AURORA_BREAKER_FAILURES", 3)
+BREAKER_RESET_SECONDS = env.seconds("AURORA_BREAKER_RESET_SECONDS", 30)
+AGENT_TIMEOUT_SECONDS = env.seconds("AURORA_AGENT_TIMEOUT_SECONDS", 30)
+RETRY_ATTEMPTS = env.integer("AURORA_RETRY_ATTEMPTS", 3)
+RETRY_BASE_SECONDS = env.seconds("AURORA_RETRY_BASE_SECONDS", 1)
+BUS_CLAIM_SECONDS = env.seconds("AURORA_BUS_CLAIM_SECONDS", 30)
+BUS_MAX_DELIVERIES = env.integer("AURORA_BUS_MAX_DELIVERIES", 5)
+WS_MAX_CONNECTIONS = env.integer("AURORA_WS_MAX_CONNECTIONS", 500)
+
+# Pages
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_I18N = False
+USE_TZ = True
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STATICFILES_DIRS = [BASE_DIR / "aurora" / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage" if IS_PRODUCTION else "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+# Locally the files are served from where they lie: no collectstatic before the first page.
+WHITENOISE_USE_FINDERS = not IS_PRODUCTION
+
+# Logs and traces
+
+LOG_FORMAT = env.choice("AURORA_LOG_FORMAT", "json" if IS_PRODUCTION else "console", ["console", "json"])
+OTEL_ENDPOINT = env.text("OTEL_EXPORTER_OTLP_ENDPOINT")
+OTEL_SERVICE_NAME = env.text("OTEL_SERVICE_NAME", "aurorasoc")
+LOGGING_CONFIG = "aurora.observability.logs.configure"
+LOGGING = {"format": LOG_FORMAT}
+
+from aurora.console.theme import UNFOLD  # noqa: E402, F401

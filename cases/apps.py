@@ -1,0 +1,10 @@
+"""Django's configuration of `cases`."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class CasesConfig(AppConfig):
+    name = "cases"
+    verbose_name = "Alerts and cases"

@@ -1,0 +1,26 @@
+"""Fixtures every test may lean on: the embedded servers, time limits for waiting, the cast."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from aurora.bus import redis as clients
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> str:
+    """The address of a real Redis database that only this xdist worker uses."""
+    return os.environ["REDIS_URL"]
+
+
+@pytest.fixture
+def redis_client(redis_url: str) -> Iterator[redis.Redis]:
+    """A client of that database, which is empty before the test."""
+    client = clients.client(clients.Purpose.COMMAND, redis_url)
+    client.flushdb()
+    yield client
+    client.flushdb()

@@ -1,0 +1,19 @@
+"""Waiting for another process or thread: until a condition holds or a deadline passes, never for a fixed time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def until(condition: Callable[[], T], seconds: float = 10.0, every: float = 0.01) -> T:
+    """The first true value of `condition`; AssertionError when `seconds` have passed without one."""
+    deadline = time.monotonic() + seconds
+    while True:
+        if value := condition():
+            return value
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(every)
