@@ -20,9 +20,24 @@ class Agent(models.Model):
     enabled = models.BooleanField(default=True)
     transport = models.CharField(max_length=8, choices=Transport, default=Transport.BUILTIN)
     endpoint = models.URLField(blank=True, help_text="The agent's address when its transport is A2A.")
-    failure_threshold = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(1000)], help_text="Failures in a row that open the breaker; empty: the installation's default.")
-    reset_timeout = models.FloatField(null=True, blank=True, validators=[MinValueValidator(0.1), MaxValueValidator(86400)], help_text="Seconds until the open breaker admits a probe; empty: the default.")
-    timeout = models.FloatField(null=True, blank=True, validators=[MinValueValidator(0.1), MaxValueValidator(3600)], help_text="Seconds one call may take; empty: the default.")
+    failure_threshold = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(1000)],
+        help_text="Failures in a row that open the breaker; empty: the installation's default.",
+    )
+    reset_timeout = models.FloatField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0.1), MaxValueValidator(86400)],
+        help_text="Seconds until the open breaker admits a probe; empty: the default.",
+    )
+    timeout = models.FloatField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0.1), MaxValueValidator(3600)],
+        help_text="Seconds one call may take; empty: the default.",
+    )
     max_concurrency = models.PositiveIntegerField(default=4, validators=[MinValueValidator(1), MaxValueValidator(256)])
     updated_at = models.DateTimeField(default=timezone.now, editable=False)
 
@@ -40,7 +55,9 @@ class Investigation(models.Model):
     alert = models.ForeignKey(Alert, on_delete=models.CASCADE, null=True, blank=True, related_name="investigations")
     case = models.ForeignKey(Case, on_delete=models.CASCADE, related_name="investigations")
     status = models.CharField(max_length=10, choices=InvestigationStatus, default=InvestigationStatus.QUEUED)
-    requested_by = models.CharField(max_length=150, help_text="A user's name, or `orchestrator` when the alert's severity asked for it.")
+    requested_by = models.CharField(
+        max_length=150, help_text="A user's name, or `orchestrator` when the alert's severity asked for it."
+    )
     summary = models.TextField(blank=True)
     confidence = models.FloatField(null=True, blank=True)
     event_count = models.PositiveIntegerField(default=0, help_text="The number of the last line of its log.")
@@ -50,7 +67,12 @@ class Investigation(models.Model):
 
     class Meta:
         ordering = ["-id"]
-        constraints = [models.CheckConstraint(condition=models.Q(status__in=InvestigationStatus.values), name="investigation_status_is_known")]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(status__in=InvestigationStatus.values),
+                name="investigation_status_is_known",
+            )
+        ]
         indexes = [models.Index(fields=["status", "-id"], name="investigation_by_status")]
 
     def __str__(self) -> str:
@@ -67,7 +89,11 @@ class InvestigationStep(models.Model):
     reason = models.TextField(help_text="Why the orchestrator asks this agent.")
     status = models.CharField(max_length=10, choices=StepStatus, default=StepStatus.PENDING)
     attempts = models.PositiveSmallIntegerField(default=0)
-    output = models.JSONField(default=dict, blank=True, help_text="What the agent answered: summary, confidence, findings, evidence.")
+    output = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="What the agent answered: summary, confidence, findings, evidence.",
+    )
     error = models.TextField(blank=True)
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
@@ -76,7 +102,9 @@ class InvestigationStep(models.Model):
         ordering = ["stage", "id"]
         constraints = [
             models.UniqueConstraint(fields=["investigation", "agent_type"], name="investigation_step_once_an_agent"),
-            models.CheckConstraint(condition=models.Q(status__in=StepStatus.values), name="investigation_step_status_is_known"),
+            models.CheckConstraint(
+                condition=models.Q(status__in=StepStatus.values), name="investigation_step_status_is_known"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -97,7 +125,9 @@ class InvestigationEvent(models.Model):
 
     class Meta:
         ordering = ["investigation", "number"]
-        constraints = [models.UniqueConstraint(fields=["investigation", "number"], name="investigation_event_numbered_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["investigation", "number"], name="investigation_event_numbered_once")
+        ]
 
     def __str__(self) -> str:
         return f"{self.number}. {self.text[:80]}"

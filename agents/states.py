@@ -36,7 +36,11 @@ class InvestigationStatus(models.TextChoices):
     FAILED = "failed"
 
 
-ENDED_INVESTIGATIONS = (InvestigationStatus.COMPLETED, InvestigationStatus.PARTIAL, InvestigationStatus.FAILED)
+ENDED_INVESTIGATIONS = (
+    InvestigationStatus.COMPLETED,
+    InvestigationStatus.PARTIAL,
+    InvestigationStatus.FAILED,
+)
 
 
 class StepStatus(models.TextChoices):

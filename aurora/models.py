@@ -16,7 +16,9 @@ class OutboxEvent(models.Model):
     event_id = models.UUIDField(default=new_id, unique=True)
     stream = models.CharField(max_length=64)
     type = models.CharField(max_length=64)
-    aggregate = models.CharField(max_length=100, help_text="What the event is about; events of one aggregate keep their order.")
+    aggregate = models.CharField(
+        max_length=100, help_text="What the event is about; events of one aggregate keep their order."
+    )
     data = models.TextField(help_text="The payload as JSON text, moved to the stream as it is.")
     traceparent = models.CharField(max_length=64, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
@@ -60,7 +62,9 @@ class DeadLetter(models.Model):
 
     class Meta:
         ordering = ["-id"]
-        constraints = [models.UniqueConstraint(fields=["stream", "group", "entry_id"], name="dead_letter_once_a_delivery")]
+        constraints = [
+            models.UniqueConstraint(fields=["stream", "group", "entry_id"], name="dead_letter_once_a_delivery")
+        ]
 
     def __str__(self) -> str:
         return f"{self.type or 'message'} {self.entry_id} of {self.group}"

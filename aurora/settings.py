@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 from pathlib import Path
 
+import psycopg
 from django.core.exceptions import ImproperlyConfigured
 from psycopg.conninfo import conninfo_to_dict
 
@@ -73,9 +75,8 @@ INSTALLED_APPS = [
     "realtime.apps.RealtimeConfig",
 ]
 MIDDLEWARE = [
-#MW
-#    "aurora.rest.middleware.RequestContextMiddleware",
-#    "aurora.rest.middleware.ApiErrorsMiddleware",
+    "aurora.rest.middleware.RequestContextMiddleware",
+    "aurora.rest.middleware.ApiErrorsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -111,7 +112,7 @@ def _database(url: str) -> dict[str, object]:
     """Django's dictionary from a libpq URL; what Django has no name for goes to the driver as it is."""
     try:
         options: dict[str, object] = dict(conninfo_to_dict(url))
-    except Exception as error:
+    except psycopg.ProgrammingError as error:
         raise ImproperlyConfigured(f"DATABASE_URL: {error}") from None
     named = {key: str(options.pop(name, "") or "") for key, name in _LIBPQ_NAMES.items()}
     options |= {
@@ -147,7 +148,13 @@ CHANNEL_LAYERS = {
         },
     }
 }
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL, "KEY_PREFIX": "aurora:cache"}}
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "aurora:cache",
+    }
+}
 SILENCED_SYSTEM_CHECKS: list[str] = []
 
 # Signing in, sessions
@@ -155,7 +162,12 @@ SILENCED_SYSTEM_CHECKS: list[str] = []
 AUTHENTICATION_BACKENDS = ["aurora.rest.permissions.RoleBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
-    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator", "NumericPasswordValidator")
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
 ]
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
@@ -186,17 +198,20 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 # API
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["aurora.rest.auth.CredentialAuthentication", "aurora.rest.auth.ConsoleSessionAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "aurora.rest.auth.CredentialAuthentication",
+        "aurora.rest.auth.ConsoleSessionAuthentication",
+    ],
     "DEFAULT_PERMISSION_CLASSES": ["aurora.rest.permissions.DeclaredPermission"],
-    "DEFAULT_RENDERER_CLASSES": ["aurora.rest.renderers.JsonRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["aurora.rest.parsers.RawBodyParser"],
+    "DEFAULT_RENDERER_CLASSES": ["aurora.rest.views.JsonRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_SCHEMA_CLASS": "aurora.rest.openapi.ContractSchema",
     "EXCEPTION_HANDLER": "aurora.rest.problems.handle",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "AuroraSOC",
-    "DESCRIPTION": "Alerts in, investigations, cases and responses out. Every error is `{\"detail\": …}`.",
+    "DESCRIPTION": 'Alerts in, investigations, cases and responses out. Every error is `{"detail": …}`.',
     "VERSION": "1.0.0",
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
@@ -235,7 +250,11 @@ STATIC_ROOT = BASE_DIR / "staticfiles"
 STATICFILES_DIRS = [BASE_DIR / "aurora" / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage" if IS_PRODUCTION else "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    "staticfiles": {
+        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        if IS_PRODUCTION
+        else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
 }
 # Locally the files are served from where they lie: no collectstatic before the first page.
 WHITENOISE_USE_FINDERS = not IS_PRODUCTION
@@ -247,5 +266,11 @@ OTEL_ENDPOINT = env.text("OTEL_EXPORTER_OTLP_ENDPOINT")
 OTEL_SERVICE_NAME = env.text("OTEL_SERVICE_NAME", "aurorasoc")
 LOGGING_CONFIG = "aurora.observability.logs.configure"
 LOGGING = {"format": LOG_FORMAT}
+# One line a request: the start is of use to nobody. The address is bound by us, who know which proxies to believe.
+DJANGO_STRUCTLOG_STATUS_START_LOG_LEVEL = logging.DEBUG
+DJANGO_STRUCTLOG_STATUS_4XX_LOG_LEVEL = logging.INFO
+DJANGO_STRUCTLOG_IP_LOGGING_ENABLED = False
+DJANGO_STRUCTLOG_USER_ID_FIELD = None
+DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = True
 
 from aurora.console.theme import UNFOLD  # noqa: E402, F401

@@ -35,7 +35,9 @@ class Case(models.Model):
     severity = models.CharField(max_length=10, choices=Severity, default=Severity.MEDIUM)
     status = models.CharField(max_length=20, choices=CaseStatus, default=CaseStatus.OPEN)
     confidence = models.FloatField(default=0.0, validators=[MinValueValidator(0.0), MaxValueValidator(1.0)])
-    assignee = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    assignee = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
     opened_by = models.CharField(max_length=150)
     resolution = models.TextField(blank=True, help_text="Why the case could be closed.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -47,7 +49,9 @@ class Case(models.Model):
         constraints = [
             _one_of("severity", Severity, "case_severity_is_known"),
             _one_of("status", CaseStatus, "case_status_is_known"),
-            models.CheckConstraint(condition=models.Q(confidence__gte=0, confidence__lte=1), name="case_confidence_is_a_fraction"),
+            models.CheckConstraint(
+                condition=models.Q(confidence__gte=0, confidence__lte=1), name="case_confidence_is_a_fraction"
+            ),
         ]
         indexes = [
             models.Index(fields=["status", "-id"], name="case_by_status"),
@@ -76,9 +80,17 @@ class Alert(models.Model):
     asset_type = models.CharField(max_length=16, choices=AssetType, blank=True)
     affected_assets = models.JSONField(default=list, blank=True)
     users = models.JSONField(default=list, blank=True)
-    iocs = models.JSONField(default=list, blank=True, help_text="[{type, value}], as found; the linked IOC rows hold what is known of them.")
+    iocs = models.JSONField(
+        default=list,
+        blank=True,
+        help_text="[{type, value}], as found; the linked IOC rows hold what is known of them.",
+    )
     mitre_techniques = models.JSONField(default=list, blank=True)
-    metadata = models.JSONField(default=dict, blank=True, help_text="The sensor's own fields under common names: src_ip, dest_port, process_name …")
+    metadata = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="The sensor's own fields under common names: src_ip, dest_port, process_name …",
+    )
     raw = models.TextField(blank=True, help_text="The record as the sensor sent it.")
     dedup_hash = models.CharField(max_length=64, unique=True)
     count = models.PositiveBigIntegerField(default=1)
@@ -88,7 +100,9 @@ class Alert(models.Model):
     updated_at = models.DateTimeField(default=timezone.now, editable=False)
     acknowledged_at = models.DateTimeField(null=True, blank=True, editable=False)
     resolved_at = models.DateTimeField(null=True, blank=True, editable=False)
-    assignee = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    assignee = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
     case = models.ForeignKey(Case, on_delete=models.SET_NULL, null=True, blank=True, related_name="alerts")
 
     class Meta:
@@ -120,7 +134,9 @@ class Ioc(models.Model):
     confidence = models.FloatField(default=0.5, validators=[MinValueValidator(0.0), MaxValueValidator(1.0)])
     status = models.CharField(max_length=14, choices=IocStatus, default=IocStatus.ACTIVE)
     tlp = models.CharField(max_length=12, choices=Tlp, default=Tlp.AMBER)
-    sightings = models.PositiveBigIntegerField(default=0, help_text="How often alerts carried it, repetitions included.")
+    sightings = models.PositiveBigIntegerField(
+        default=0, help_text="How often alerts carried it, repetitions included."
+    )
     first_seen = models.DateTimeField(default=timezone.now)
     last_seen = models.DateTimeField(default=timezone.now)
     expires_at = models.DateTimeField(null=True, blank=True)
@@ -136,7 +152,9 @@ class Ioc(models.Model):
             models.UniqueConstraint(fields=["value", "type"], name="ioc_once"),
             _one_of("type", IocType, "ioc_type_is_known"),
             _one_of("status", IocStatus, "ioc_status_is_known"),
-            models.CheckConstraint(condition=models.Q(confidence__gte=0, confidence__lte=1), name="ioc_confidence_is_a_fraction"),
+            models.CheckConstraint(
+                condition=models.Q(confidence__gte=0, confidence__lte=1), name="ioc_confidence_is_a_fraction"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -12,6 +12,7 @@ from uuid import UUID
 
 import orjson
 from django.db import connection
+from django.utils import timezone
 
 from aurora.ids import new_id
 from aurora.models import OutboxEvent
@@ -41,15 +42,29 @@ def announce_all(events: Iterable[Event]) -> None:
     """As `announce`, for any number in one statement."""
     if not connection.in_atomic_block:
         raise RuntimeError("an event must be announced in the transaction of its change")
-    traceparent = current_traceparent()
-    OutboxEvent.objects.bulk_create(
-        OutboxEvent(
-            event_id=event.id,
-            stream=event.stream,
-            type=event.type,
-            aggregate=event.aggregate,
-            data=orjson.dumps(event.data, default=str, option=orjson.OPT_UTC_Z).decode(),
-            traceparent=traceparent,
+    rows = list(events)
+    if not rows:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _INSERT,
+            [
+                [event.id for event in rows],
+                [event.stream for event in rows],
+                [event.type for event in rows],
+                [event.aggregate for event in rows],
+                [orjson.dumps(event.data, default=str, option=orjson.OPT_UTC_Z).decode() for event in rows],
+                current_traceparent(),
+                timezone.now(),
+            ],
         )
-        for event in events
-    )
+
+
+_INSERT = f"""
+    INSERT INTO {OutboxEvent._meta.db_table} (event_id, stream, type, aggregate, data, traceparent, created_at)
+    SELECT event_id, stream, type, aggregate, data, traceparent, created_at
+    FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[])
+         WITH ORDINALITY AS row (event_id, stream, type, aggregate, data, place),
+         (SELECT %s AS traceparent, %s::timestamptz AS created_at) AS common
+    ORDER BY place
+"""

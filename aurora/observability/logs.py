@@ -19,7 +19,11 @@ def configure(config: dict[str, Any]) -> None:
     """Django's `LOGGING_CONFIG`: routes structlog and the standard library through one formatter, `console` or `json`."""
     shared = _shared_processors()
     structlog.configure(
-        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
@@ -32,7 +36,10 @@ def configure(config: dict[str, Any]) -> None:
                 "events": {
                     "()": structlog.stdlib.ProcessorFormatter,
                     "foreign_pre_chain": [structlog.stdlib.ExtraAdder(), *shared],
-                    "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(config["format"])],
+                    "processors": [
+                        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                        *_renderers(config["format"]),
+                    ],
                 }
             },
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "events"}},

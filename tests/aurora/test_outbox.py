@@ -22,16 +22,18 @@ def test_an_event_outside_of_a_transaction_is_refused():
 
 @pytest.mark.django_db(transaction=True)
 def test_an_event_is_undone_with_its_change():
-    with pytest.raises(ZeroDivisionError), transaction.atomic():
+    with transaction.atomic():
         outbox.announce(_event())
-        _ = 1 / 0
+        transaction.set_rollback(True)
     assert not OutboxEvent.objects.exists()
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_commit_wakes_the_listener():
     parameters = connection.get_connection_params()
-    listener = psycopg.connect(host=parameters["host"], user=parameters["user"], dbname=parameters["dbname"], autocommit=True)
+    listener = psycopg.connect(
+        host=parameters["host"], user=parameters["user"], dbname=parameters["dbname"], autocommit=True
+    )
     with listener:
         listener.execute(f"LISTEN {outbox.CHANNEL}")
         with transaction.atomic():

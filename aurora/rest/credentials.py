@@ -1,0 +1,197 @@
+"""Credentials: access and refresh tokens of people, API keys of programs. Minting, checking, ending them.
+
+Access tokens are JWTs (RFC 7519), HS256, claims `sub, role, exp, iat, jti`. Refresh tokens are opaque, rotate at every use, and belong to a
+family: a used one that comes again is theft or a copy, and ends the family (RFC 9700, section 4.14.2).
+API keys are 256 random bits, so a plain SHA-256 of them cannot be guessed back; the prefix finds the row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import jwt
+from django.conf import settings
+from django.contrib.auth import authenticate
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
+from django.db import transaction
+from django.utils import timezone
+
+from aurora import audit
+from aurora.actors import Actor
+from aurora.errors import Denied, Invalid, Missing
+from aurora.ids import new_id
+from aurora.models import ApiKey, RefreshToken
+from aurora.roles import ROLES
+
+KEY_PREFIX = "aurora_key_"
+_LAST_USED_EVERY = timedelta(minutes=1)
+_BAD_CREDENTIALS = "Incorrect username or password"
+_BAD_TOKEN = "Invalid or expired token"  # noqa: S105 - a sentence
+_BAD_KEY = "Invalid API key"
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """What a successful sign-in gives back."""
+
+    access_token: str
+    refresh_token: str
+    expires_in: int
+    role: str
+
+
+def sign_in(*, username: str, password: str) -> SignIn:
+    """Tokens for a name and a password. Raises Denied, the same and after the same work for an unknown name and a wrong password."""
+    user = authenticate(username=username, password=password)
+    if not isinstance(user, User) or not role_of(user):
+        raise Denied(_BAD_CREDENTIALS, is_anonymous=True)
+    return _issue(user, family=new_id())
+
+
+def refresh(*, refresh_token: str) -> SignIn:
+    """A fresh pair for a refresh token, which is used up by it. Raises Denied; a token used before also ends its family."""
+    is_theft = False
+    with transaction.atomic():
+        row = (
+            RefreshToken.objects.select_for_update().select_related("user").filter(pk=_token_id(refresh_token)).first()
+        )
+        if row is None or row.revoked_at or row.expires_at <= timezone.now() or not row.user.is_active:
+            raise Denied(_BAD_TOKEN, is_anonymous=True)
+        is_theft = row.used_at is not None
+        if is_theft:
+            RefreshToken.objects.filter(family=row.family).update(revoked_at=timezone.now())
+        else:
+            row.used_at = timezone.now()
+            row.save(update_fields=["used_at"])
+            return _issue(row.user, family=row.family)
+    raise Denied(_BAD_TOKEN, is_anonymous=True)
+
+
+def sign_out(*, refresh_token: str) -> None:
+    """Ends the token's family. An unknown token is no error: it is as dead as it can be."""
+    row = RefreshToken.objects.filter(pk=_token_id(refresh_token)).first()
+    if row:
+        RefreshToken.objects.filter(family=row.family, revoked_at=None).update(revoked_at=timezone.now())
+
+
+def actor_from_token(token: str, *, address: str = "") -> Actor:
+    """The user of an access token, with the role that the account has now. Raises Denied(is_anonymous=True)."""
+    username = str(_claims(token)["sub"])
+    user = _active_users().filter(username=username).first()
+    if user is None:
+        raise Denied(_BAD_TOKEN, is_anonymous=True)
+    return actor_from_user(user, address=address)
+
+
+def expires_at(token: str) -> float:
+    """When an access token ends, in seconds since the epoch. Raises Denied(is_anonymous=True)."""
+    return float(_claims(token)["exp"])
+
+
+def actor_from_user(user: AbstractBaseUser | AnonymousUser, *, address: str = "") -> Actor:
+    """A signed-in account as an Actor. Raises Denied(is_anonymous=True) when it has no role or is switched off."""
+    role = role_of(user) if isinstance(user, User) and user.is_active else ""
+    if not isinstance(user, User) or not role:
+        raise Denied("Authentication required", is_anonymous=True)
+    return Actor(name=user.username, role=role, address=address, user_id=user.pk)
+
+
+def actor_from_api_key(key: str, *, address: str = "") -> Actor:
+    """The program of an API key. Raises Denied(is_anonymous=True) for an unknown, revoked or expired one."""
+    prefix = key.removeprefix(KEY_PREFIX)[:12]
+    row = ApiKey.objects.filter(prefix=prefix).first() if key.startswith(KEY_PREFIX) and key.isascii() else None
+    now = timezone.now()
+    is_right = hmac.compare_digest(_key_hash(key), row.key_hash if row else "")
+    if row is None or not is_right or row.revoked_at or (row.expires_at and row.expires_at <= now):
+        raise Denied(_BAD_KEY, is_anonymous=True)
+    if row.last_used_at is None or now - row.last_used_at > _LAST_USED_EVERY:
+        ApiKey.objects.filter(pk=row.pk).update(last_used_at=now)
+    return Actor(name=f"key:{row.name}", role=row.role, address=address, key_id=str(row.pk))
+
+
+def create_api_key(*, name: str, role: str, expires_at: datetime | None, actor: Actor) -> tuple[ApiKey, str]:
+    """A new key and its secret, which is shown this once. Raises Denied, Invalid."""
+    actor.require("users:manage")
+    if role not in ROLES:
+        raise Invalid(f"Unknown role: {role}")
+    key = KEY_PREFIX + secrets.token_urlsafe(40)
+    with transaction.atomic():
+        row = ApiKey.objects.create(
+            name=name,
+            role=role,
+            prefix=key.removeprefix(KEY_PREFIX)[:12],
+            key_hash=_key_hash(key),
+            expires_at=expires_at,
+            created_by=actor.name,
+        )
+        audit.record(actor, "api_key.created", row, after={"name": name, "role": role})
+    return row, key
+
+
+def revoke_api_key(*, key_id: UUID, actor: Actor) -> None:
+    """Ends a key at once. Raises Denied, Missing."""
+    actor.require("users:manage")
+    with transaction.atomic():
+        row = ApiKey.objects.select_for_update().filter(pk=key_id, revoked_at=None).first()
+        if row is None:
+            raise Missing
+        row.revoked_at = timezone.now()
+        row.save(update_fields=["revoked_at"])
+        audit.record(actor, "api_key.revoked", row, before={"name": row.name, "role": row.role})
+
+
+def role_of(user: User) -> str:
+    """The widest role among an account's groups; superusers are admins, an account without a role may do nothing."""
+    if user.is_superuser:
+        return "admin"
+    held = {group.name for group in user.groups.all()}
+    return next((role for role in ROLES if role in held), "")
+
+
+def _active_users() -> Any:
+    return User.objects.filter(is_active=True).prefetch_related("groups")
+
+
+def _issue(user: User, *, family: UUID) -> SignIn:
+    now, role = int(time.time()), role_of(user)
+    claims = {
+        "sub": user.username,
+        "role": role,
+        "iat": now,
+        "exp": now + settings.ACCESS_TOKEN_SECONDS,
+        "jti": str(new_id()),
+    }
+    lifetime = timedelta(seconds=settings.REFRESH_TOKEN_SECONDS)
+    secret = secrets.token_urlsafe(32)
+    RefreshToken.objects.create(id=_token_id(secret), family=family, user=user, expires_at=timezone.now() + lifetime)
+    return SignIn(
+        access_token=jwt.encode(claims, settings.SECRET_KEY, algorithm="HS256"),
+        refresh_token=secret,
+        expires_in=settings.ACCESS_TOKEN_SECONDS,
+        role=role,
+    )
+
+
+def _claims(token: str) -> dict[str, Any]:
+    try:
+        return jwt.decode(
+            token, settings.SECRET_KEY, algorithms=["HS256"], options={"require": ["sub", "role", "exp", "iat", "jti"]}
+        )
+    except jwt.InvalidTokenError:
+        raise Denied(_BAD_TOKEN, is_anonymous=True) from None
+
+
+def _token_id(refresh_token: str) -> UUID:
+    """A refresh token's row: its key is half of the token's SHA-256, so the table holds nothing that signs anybody in."""
+    return UUID(bytes=hashlib.sha256(refresh_token.encode("utf-8", "replace")).digest()[:16])
+
+
+def _key_hash(key: str) -> str:
+    return hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()

@@ -1,0 +1,117 @@
+"""Every error's way to an answer: one table from kind to status, one shape `{"detail": …}`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+import structlog
+from django.core.exceptions import BadRequest, PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.http import Http404, HttpResponse
+from pydantic import ValidationError
+from rest_framework.exceptions import APIException
+from rest_framework.response import Response
+
+from aurora.errors import AuroraError, Conflict, Denied, Invalid, Missing, Problem, Unavailable
+from aurora.resilience.availability import is_outage
+
+log = structlog.get_logger(__name__)
+
+DATABASE_UNAVAILABLE = "Database unavailable — running in degraded mode"
+DATABASE_RETRY_SECONDS = 5
+
+STATUS_OF: dict[type[AuroraError], int] = {
+    Invalid: HTTPStatus.BAD_REQUEST,
+    Denied: HTTPStatus.FORBIDDEN,
+    Missing: HTTPStatus.NOT_FOUND,
+    Conflict: HTTPStatus.CONFLICT,
+    Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+_DETAIL_OF_STATUS = {
+    400: "Bad Request",
+    401: "Authentication required",
+    403: "Not allowed",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    413: "Request body too large",
+    415: "Unsupported media type",
+    503: "Service unavailable",
+}
+
+
+def handle(error: Exception, context: dict[str, Any]) -> Response | None:
+    """DRF's exception handler. What it does not know it leaves to Django, whose 500 `from_status` then puts into shape."""
+    status, detail, headers = _describe(error)
+    if status is None:
+        return None
+    return Response({"detail": detail}, status=status, headers=headers)
+
+
+def response_for(error: Exception) -> HttpResponse | None:
+    """The same answer for code outside of DRF; None for an error that nobody foresaw."""
+    status, detail, headers = _describe(error)
+    return None if status is None else _json(status, detail, headers)
+
+
+def from_status(status: int, headers: dict[str, str] | None = None) -> HttpResponse:
+    """The contract's answer for a bare status that some other part of the stack decided on."""
+    return _json(status, _DETAIL_OF_STATUS.get(status, HTTPStatus(status).phrase), headers or {})
+
+
+def problems_of(error: ValidationError, origin: str) -> list[Problem]:
+    """pydantic's errors in the contract's form. `origin` is `body`, `query`, `path` or `header`."""
+    return [
+        {"loc": [origin, *fault["loc"]], "msg": fault["msg"], "type": fault["type"]}
+        for fault in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+
+
+def problem(loc: Iterable[str | int], msg: str, kind: str) -> Problem:
+    return {"loc": list(loc), "msg": msg, "type": kind}
+
+
+_Description = tuple[int | None, str | Sequence[Problem], dict[str, str]]
+
+
+def _describe(error: Exception) -> _Description:
+    if isinstance(error, AuroraError):
+        return _describe_ours(error)
+    if isinstance(error, APIException):
+        detail = _DETAIL_OF_STATUS.get(error.status_code, str(error.detail))
+        return error.status_code, detail, {}
+    if is_outage(error):
+        log.warning("database_unavailable", error=str(error).strip()[:300])
+        return 503, DATABASE_UNAVAILABLE, {"Retry-After": str(DATABASE_RETRY_SECONDS)}
+    for kind, status in _STATUS_OF_FOREIGN:
+        if isinstance(error, kind):
+            return status, _DETAIL_OF_STATUS[status], {}
+    return None, "", {}
+
+
+def _describe_ours(error: AuroraError) -> _Description:
+    status = next(int(STATUS_OF[kind]) for kind in type(error).__mro__ if kind in STATUS_OF)
+    if isinstance(error, Denied) and error.is_anonymous:
+        return 401, error.detail, {"WWW-Authenticate": "Bearer"}
+    if isinstance(error, Invalid) and error.problems:
+        return status, error.problems, {}
+    if isinstance(error, Unavailable):
+        return status, error.detail, {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
+    return status, error.detail, {}
+
+
+_STATUS_OF_FOREIGN: tuple[tuple[type[Exception], int], ...] = (
+    (Http404, 404),
+    (PermissionDenied, 403),
+    (RequestDataTooBig, 413),
+    (SuspiciousOperation, 400),
+    (BadRequest, 400),
+)
+
+
+def _json(status: int, detail: str | Sequence[Problem], headers: dict[str, str]) -> HttpResponse:
+    body = orjson.dumps({"detail": detail})
+    return HttpResponse(body, status=status, content_type="application/json", headers=headers)

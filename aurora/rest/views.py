@@ -1,0 +1,78 @@
+"""The base of every API view: declared permissions, input checked by pydantic, output as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, TypeVar
+from uuid import UUID
+
+import orjson
+from pydantic import BaseModel, ValidationError
+from rest_framework.exceptions import MethodNotAllowed, UnsupportedMediaType
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from aurora.actors import Actor
+from aurora.errors import Invalid, Missing
+from aurora.rest.bodies import decode_json
+from aurora.rest.problems import problem, problems_of
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class JsonRenderer(BaseRenderer):
+    """JSON by orjson: UTC times end in `Z`, UUIDs are text."""
+
+    media_type = "application/json"
+    format = "json"
+    charset = None
+
+    def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> bytes:
+        return b"" if data is None else orjson.dumps(data, option=orjson.OPT_UTC_Z)
+
+
+class ApiView(APIView):
+    """A resource. `permissions` says per method who may call it; `limits` which quotas a call uses up."""
+
+    permissions: ClassVar[Mapping[str, str | tuple[str, ...]]] = {}
+    limits: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+
+    @property
+    def actor(self) -> Actor:
+        """The caller, once the declared permission let it in."""
+        user = self.request.user
+        assert isinstance(user, Actor)  # noqa: S101 - DeclaredPermission admitted nobody else
+        return user
+
+    def body(self, model: type[Model]) -> Model:
+        """The request's JSON body as `model`. Raises Invalid in pydantic's words; UnsupportedMediaType for anything but JSON."""
+        content_type = self.request.content_type.partition(";")[0].strip().lower()
+        if content_type not in ("application/json", ""):
+            raise UnsupportedMediaType(content_type)
+        return _validated(model, decode_json(self.request._request.body), "body")
+
+    def query(self, model: type[Model]) -> Model:
+        """The query parameters as `model`; of a repeated one the last counts, as in FastAPI."""
+        return _validated(model, self.request.query_params.dict(), "query")
+
+    def http_method_not_allowed(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        raise MethodNotAllowed(request.method or "")
+
+
+def uuid_of(text: str) -> UUID:
+    """An id from a path. Raises Missing: what is no UUID is the id of nothing."""
+    try:
+        return UUID(text)
+    except ValueError:
+        raise Missing from None
+
+
+def _validated(model: type[Model], data: object, origin: str) -> Model:
+    if origin == "body" and data is None:
+        raise Invalid(problems=[problem(["body"], "Field required", "missing")])
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise Invalid(problems=problems_of(error, origin)) from None

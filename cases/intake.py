@@ -1,0 +1,201 @@
+"""Intake: from what a sensor sent to stored alerts, each with its event, in one transaction.
+
+Which detections are the same, the unique constraint on `dedup_hash` decides: everything is one `INSERT … ON CONFLICT DO UPDATE` a table, so any
+number of senders may deliver the same alert at once. Rows are written in the order of their keys, alerts before IOCs, in every
+transaction: two deliveries that overlap wait for each other and never deadlock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+
+from aurora.actors import Actor
+from aurora.bus import outbox
+from aurora.errors import Invalid
+from aurora.ids import new_id
+from cases import events, upserts
+from cases.models import Alert, IngestReceipt, IngestReject
+from cases.normalizers import Ignored, NormalizedAlert, RawRecord, normalize, split
+
+_KEPT_OF_A_REJECT = 64 * 1024
+_LONGEST_OBSERVABLE = 1024
+_LONGEST_PIVOT = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A record that was not an alert. `index` is its place in the delivery, from 0."""
+
+    index: int
+    detail: str
+    raw: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What became of one delivery: `received = created + merged + ignored + len(rejected)`."""
+
+    receipt: UUID
+    received: int
+    created: int
+    merged: int
+    ignored: int
+    rejected: Sequence[Reject]
+
+
+@dataclass(slots=True)
+class _Sorted:
+    """A delivery's records by what they turned out to be."""
+
+    alerts: list[NormalizedAlert] = field(default_factory=list)
+    rejected: list[Reject] = field(default_factory=list)
+    ignored: int = 0
+
+
+def ingest(*, source: str, payload: bytes, content_type: str = "", actor: Actor) -> Delivery:
+    """Stores every alert in `payload`, and keeps what it refuses. Raises Denied; Invalid for a payload that cannot be read at all."""
+    actor.require("alerts:ingest")
+    return ingest_records(source=source, records=split(source, payload, content_type), actor=actor)
+
+
+def ingest_records(*, source: str, records: Sequence[RawRecord], actor: Actor) -> Delivery:
+    """As `ingest`, for records that were taken apart already. Raises Denied."""
+    actor.require("alerts:ingest")
+    found = _sort(source, records)
+    with transaction.atomic():
+        stored = _store(found.alerts)
+        created = sum(row.is_created for row in stored)
+        delivery = Delivery(
+            receipt=new_id(),
+            received=len(records),
+            created=created,
+            merged=len(found.alerts) - created,
+            ignored=found.ignored,
+            rejected=found.rejected,
+        )
+        _keep_receipt(source, delivery)
+    return delivery
+
+
+def submit_alert(*, alert: NormalizedAlert, actor: Actor) -> tuple[Alert, bool]:
+    """Stores one alert; returns the row and whether it is new. Raises Denied."""
+    if not actor.may("alerts:write"):
+        actor.require("alerts:ingest")
+    with transaction.atomic():
+        stored = _store([alert])[0]
+    return stored.alert, stored.is_created
+
+
+def dedup_hash(title: str, source: str, ioc_values: Iterable[str]) -> str:
+    """SHA-256 of `title|source|sorted IOC values`, in hex: what makes two detections the same."""
+    text = f"{title}|{source}|{'|'.join(sorted(ioc_values))}"
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+
+
+def _sort(source: str, records: Sequence[RawRecord]) -> _Sorted:
+    found = _Sorted()
+    for record in records:
+        try:
+            result = normalize(source, record)
+        except Invalid as error:
+            found.rejected.append(Reject(record.index, error.detail, record.text))
+            continue
+        if isinstance(result, Ignored):
+            found.ignored += 1
+        else:
+            found.alerts.append(result)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    alert: Alert
+    is_created: bool
+
+
+def _store(alerts: Sequence[NormalizedAlert]) -> list[_Stored]:
+    """Writes alerts, IOCs, links and events. One result for each distinct alert."""
+    rows = _distinct(alerts, timezone.now())
+    stored = [_Stored(row, is_created) for row, is_created in upserts.alerts(rows)]
+    fresh = [item.alert for item in stored if item.is_created]
+    ioc_ids = upserts.iocs(rows)
+    upserts.links(fresh, ioc_ids)
+    upserts.pivots(fresh)
+    outbox.announce_all(
+        events.alert_created(item.alert) if item.is_created else events.alert_updated(item.alert) for item in stored
+    )
+    return stored
+
+
+def _distinct(alerts: Sequence[NormalizedAlert], now: datetime) -> list[Alert]:
+    """Unsaved rows, one for each dedup hash, `count` being how often it came; in the order of their hashes."""
+    by_hash: dict[str, Alert] = {}
+    for alert in alerts:
+        row = _row_of(alert, now)
+        known = by_hash.setdefault(row.dedup_hash, row)
+        if known is not row:
+            known.count += 1
+            known.first_seen = min(known.first_seen, row.first_seen)
+            known.last_seen = max(known.last_seen, row.last_seen)
+    return [by_hash[key] for key in sorted(by_hash)]
+
+
+def _row_of(alert: NormalizedAlert, now: datetime) -> Alert:
+    seen = alert.occurred_at or now
+    iocs = [item for item in alert.observables if len(item.value.encode("utf-8", "replace")) <= _LONGEST_OBSERVABLE]
+    return Alert(
+        id=new_id(),
+        title=alert.title,
+        description=alert.description,
+        severity=alert.severity,
+        status="new",
+        source=alert.source,
+        category=alert.category,
+        asset_type=alert.asset_type or "",
+        affected_assets=[asset[:_LONGEST_PIVOT] for asset in alert.affected_assets],
+        users=[user[:_LONGEST_PIVOT] for user in alert.users],
+        iocs=[{"type": item.type, "value": item.value} for item in iocs],
+        mitre_techniques=alert.mitre_techniques,
+        metadata=alert.metadata,
+        raw=alert.raw,
+        dedup_hash=dedup_hash(alert.title, alert.source, (item.value for item in iocs)),
+        count=1,
+        first_seen=seen,
+        last_seen=seen,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def _keep_receipt(source: str, delivery: Delivery) -> None:
+    IngestReceipt.objects.create(
+        receipt=delivery.receipt,
+        source=source,
+        received=delivery.received,
+        created=delivery.created,
+        merged=delivery.merged,
+        ignored=delivery.ignored,
+        rejected=len(delivery.rejected),
+    )
+    IngestReject.objects.bulk_create(
+        IngestReject(
+            receipt=delivery.receipt,
+            source=source,
+            index=reject.index,
+            detail=reject.detail,
+            raw=storable(reject.raw[:_KEPT_OF_A_REJECT]),
+        )
+        for reject in delivery.rejected
+    )
+
+
+def storable(text: str) -> str:
+    """`text` as PostgreSQL can hold it: without NUL and without lone surrogates, each made visible as U+FFFD."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
