@@ -62,9 +62,7 @@ _HASHES = {32: "hash_md5", 40: "hash_sha1", 64: "hash_sha256"}
 # Most titles hold none of these, and then nothing to find.
 _GATE = re.compile(r"\.\w|::|:[0-9a-f]|[@\\/]|[0-9a-f]{32}|CVE-", re.IGNORECASE)
 _AFTER_URL = ".,;:!?'\")]}>*_"
-_VERSION_BEFORE = re.compile(
-    r"(?:\bv|\bver|version|release|build|firmware)[ .:=]{0,2}\Z|[a-z]/\Z", re.IGNORECASE
-)
+_VERSION_BEFORE = re.compile(r"(?:\bv|\bver|version|release|build|firmware)[ .:=]{0,2}\Z|[a-z]/\Z", re.IGNORECASE)
 
 _GLOBAL_UNICAST = re.compile(r"[23][0-9a-f]{3}:")  # 2000::/3, all that IANA has given out (RFC 4291)
 # Endings outside the public DNS that reports, samples and malware use nevertheless.

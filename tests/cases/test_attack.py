@@ -81,9 +81,7 @@ def test_any_input_gives_distinct_well_formed_ids(values):
 
 def test_tactics_rank_along_the_kill_chain():
     assert [attack.tactic_rank(tactic) for tactic in attack.TACTICS] == list(range(14))
-    assert (
-        attack.tactic_rank("reconnaissance") < attack.tactic_rank("impact") < attack.tactic_rank("juggling")
-    )
+    assert attack.tactic_rank("reconnaissance") < attack.tactic_rank("impact") < attack.tactic_rank("juggling")
 
 
 def test_a_tactic_is_named_as_people_write_it():

@@ -32,9 +32,7 @@ def test_each_usual_spelling_is_read(defanged, plain):
     assert refang(defanged).lower() == plain.lower()
 
 
-@pytest.mark.parametrize(
-    "text", ["", "plain words (and brackets) [here].", "a[0].b", "[::1]", "xp", "f(x).y"]
-)
+@pytest.mark.parametrize("text", ["", "plain words (and brackets) [here].", "a[0].b", "[::1]", "xp", "f(x).y"])
 def test_text_that_is_not_defanged_stays_as_it_is(text):
     assert refang(text) == text
 

@@ -146,9 +146,7 @@ def test_a_bare_token_is_told_by_its_look(token, ioc_type):
     assert found.type == ioc_type
 
 
-@pytest.mark.parametrize(
-    "token", ["", "word", "two words", "1.2.3", "\0", "x" * 3000, "::", "host:22", "a@b"]
-)
+@pytest.mark.parametrize("token", ["", "word", "two words", "1.2.3", "\0", "x" * 3000, "::", "host:22", "a@b"])
 def test_a_token_of_no_type_is_none(token):
     found = classify(token)
     assert found is None or token == "::"
@@ -202,9 +200,7 @@ def test_a_structured_field_becomes_its_observable():
 
 
 @pytest.mark.parametrize("verb", ["ip", "domain", "url", "file_hash", "email"])
-@pytest.mark.parametrize(
-    "junk", [None, 7, b"x", [], {}, "", "-", "junk", "x" * 100_000, "\0", "\ud800.example"]
-)
+@pytest.mark.parametrize("junk", [None, 7, b"x", [], {}, "", "-", "junk", "x" * 100_000, "\0", "\ud800.example"])
 def test_a_field_that_is_none_of_it_is_none(verb, junk):
     assert getattr(observables, verb)(junk) is None
 

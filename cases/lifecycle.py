@@ -1,0 +1,146 @@
+"""The life of a case: opened, joined by alerts, moved along, commented on. Whatever happens to it is in its timeline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+
+from aurora import audit
+from aurora.actors import Actor
+from aurora.bus import outbox
+from aurora.errors import Conflict, Invalid, Missing
+from cases import events
+from cases.models import Alert, Case, TimelineEntry
+from cases.states import CASE_TRANSITIONS, SEVERITIES, CaseStatus, TimelineKind
+from cases.triage import assignable
+
+
+def open_case(*, title: str, severity: str, actor: Actor, description: str = "") -> Case:
+    """A new, empty case. Raises Denied."""
+    actor.require("cases:write")
+    with transaction.atomic():
+        case = Case.objects.create(title=title, severity=severity, description=description, opened_by=actor.name)
+        note(case=case, kind=TimelineKind.OPENED, actor=actor.name, text=f"Case opened: {title}")
+        audit.record(actor, "case.opened", case, after={"title": title, "severity": severity})
+        outbox.announce(events.case_updated(case))
+    return case
+
+
+def promote_alert(*, alert_id: UUID, actor: Actor) -> Case:
+    """A new case from an alert. Raises Denied, Missing, Conflict when the alert is in a case already."""
+    actor.require("cases:write")
+    with transaction.atomic():
+        alert = _locked_alert(alert_id)
+        if alert.case_id:
+            raise Conflict(f"The alert already belongs to case {alert.case_id}")
+        case = open_case(title=alert.title, severity=alert.severity, actor=actor, description=alert.description)
+        _link(alert, case, actor)
+    return case
+
+
+def link_alert(*, alert_id: UUID, case_id: UUID, actor: Actor) -> Case:
+    """Puts an alert into an open case; raises its severity to the alert's. Linking twice changes nothing. Raises Denied, Missing, Conflict."""
+    actor.require("cases:write")
+    with transaction.atomic():
+        alert, case = _locked_alert(alert_id), _locked_case(case_id)
+        if alert.case_id == case.id:
+            return case
+        if alert.case_id:
+            raise Conflict(f"The alert already belongs to case {alert.case_id}")
+        if case.status == CaseStatus.CLOSED:
+            raise Conflict("The case is closed; reopen it first")
+        _link(alert, case, actor)
+    return case
+
+
+def change_status(*, case_id: UUID, status: str, actor: Actor, reason: str = "") -> Case:
+    """Moves the case along `CASE_TRANSITIONS`. Closing needs a resolution, coming back to work a reason: both are `reason`.
+
+    Raises Denied, Missing, Conflict, Invalid.
+    """
+    actor.require("cases:write")
+    with transaction.atomic():
+        case = _locked_case(case_id)
+        if status not in CASE_TRANSITIONS[case.status]:
+            allowed = ", ".join(sorted(CASE_TRANSITIONS[case.status]))
+            raise Conflict(f"A case that is {case.status} cannot become {status}; allowed: {allowed}")
+        needs_reason = status == CaseStatus.CLOSED or (
+            status == CaseStatus.IN_PROGRESS and case.status != CaseStatus.OPEN
+        )
+        if needs_reason and not reason.strip():
+            raise Invalid("Closing a case needs a resolution, reopening it a reason")
+        before, case.status = case.status, status
+        case.closed_at = timezone.now() if status == CaseStatus.CLOSED else None
+        case.resolution = reason if status == CaseStatus.CLOSED else case.resolution
+        text = f"Status {before} → {status}" + (f": {reason}" if reason else "")
+        _keep(case, actor, "case.status_changed", {"status": before}, {"status": status})
+        note(case=case, kind=TimelineKind.STATUS_CHANGED, actor=actor.name, text=text)
+    return case
+
+
+def edit_case(*, case_id: UUID, changes: Mapping[str, Any], actor: Actor) -> Case:
+    """Sets `title`, `description`, `severity` or `assignee` (a username or None). Raises Denied, Missing, Invalid."""
+    actor.require("cases:write")
+    with transaction.atomic():
+        case = _locked_case(case_id)
+        before, after = {}, {}
+        for name, value in changes.items():
+            before[name], after[name] = str(getattr(case, name) or ""), str(value or "")
+            setattr(case, name, assignable(value) if name == "assignee" else value)
+        _keep(case, actor, "case.edited", before, after)
+        if "assignee" in changes:
+            text = f"Assigned to {changes['assignee'] or 'nobody'}"
+            note(case=case, kind=TimelineKind.ASSIGNED, actor=actor.name, text=text)
+    return case
+
+
+def comment(*, case_id: UUID, text: str, actor: Actor) -> TimelineEntry:
+    """Adds a remark (Markdown) to the timeline. Raises Denied, Missing."""
+    actor.require("cases:write")
+    with transaction.atomic():
+        case = _locked_case(case_id)
+        entry = note(case=case, kind=TimelineKind.COMMENT, actor=actor.name, text=text)
+        _keep(case, actor, "case.commented", {}, {"entry": str(entry.pk)})
+    return entry
+
+
+def note(*, case: Case, kind: str, actor: str, text: str, data: Mapping[str, Any] | None = None) -> TimelineEntry:
+    """One timeline entry, in the caller's transaction. `actor` is a user's name or an agent's type."""
+    return TimelineEntry.objects.create(case=case, kind=kind, actor=actor, text=text, data=dict(data or {}))
+
+
+def _link(alert: Alert, case: Case, actor: Actor) -> None:
+    alert.case = case
+    alert.updated_at = timezone.now()
+    alert.save(update_fields=["case", "updated_at"])
+    case.severity = min(case.severity, alert.severity, key=SEVERITIES.index)
+    data = {"alert_id": str(alert.id)}
+    text = f"Alert linked: {alert.title}"
+    note(case=case, kind=TimelineKind.ALERT_LINKED, actor=actor.name, text=text, data=data)
+    _keep(case, actor, "case.alert_linked", {}, data)
+    outbox.announce(events.alert_updated(alert))
+
+
+def _keep(case: Case, actor: Actor, action: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    case.updated_at = timezone.now()
+    case.save()
+    audit.record(actor, action, case, before=dict(before), after=dict(after))
+    outbox.announce(events.case_updated(case))
+
+
+def _locked_alert(alert_id: UUID) -> Alert:
+    alert = Alert.objects.select_for_update(of=("self",)).select_related("assignee").filter(pk=alert_id).first()
+    if alert is None:
+        raise Missing
+    return alert
+
+
+def _locked_case(case_id: UUID) -> Case:
+    case = Case.objects.select_for_update(of=("self",)).select_related("assignee").filter(pk=case_id).first()
+    if case is None:
+        raise Missing
+    return case
