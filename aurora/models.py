@@ -73,6 +73,7 @@ class DeadLetter(models.Model):
 class AuditEntry(models.Model):
     """Who changed what, from where. Written in the change's own transaction."""
 
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     at = models.DateTimeField(default=timezone.now, db_index=True)
     actor = models.CharField(max_length=150)
     address = models.CharField(max_length=64, blank=True)

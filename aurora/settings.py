@@ -259,7 +259,12 @@ STORAGES = {
 # Locally the files are served from where they lie: no collectstatic before the first page.
 WHITENOISE_USE_FINDERS = not IS_PRODUCTION
 
-# Logs and traces
+# Logs, traces, metrics
+
+_METRICS_DIR = DATA_DIR / "metrics"
+_METRICS_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
+# prometheus_client reads it when it is first imported; see aurora.observability.metrics.
+os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", str(_METRICS_DIR))
 
 LOG_FORMAT = env.choice("AURORA_LOG_FORMAT", "json" if IS_PRODUCTION else "console", ["console", "json"])
 OTEL_ENDPOINT = env.text("OTEL_EXPORTER_OTLP_ENDPOINT")

@@ -3,8 +3,36 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+from aurora.observability import health, metrics
+from aurora.rest import api
+
+_API_V1 = [
+    path("auth/token", api.Token.as_view()),
+    path("auth/refresh", api.Refresh.as_view()),
+    path("auth/logout", api.Logout.as_view()),
+    path("auth/api-keys", api.ApiKeys.as_view()),
+    path("auth/api-keys/<str:key_id>", api.ApiKeyDetail.as_view()),
+    path("users", api.Accounts.as_view()),
+    path("users/me", api.Me.as_view()),
+    path("users/<str:username>", api.AccountDetail.as_view()),
+    path("system/mode", api.Mode.as_view()),
+    path("audit", api.Audit.as_view()),
+    path("dead-letters", api.DeadLetters.as_view()),
+    path("", include("cases.urls")),
+    path("", include("agents.urls")),
+    path("", include("realtime.urls")),
+]
 
 urlpatterns = [
+    path("health/live", health.live),
+    path("health/ready", health.ready),
+    path("metrics", metrics.scrape),
+    path("api/v1/", include(_API_V1)),
+    path("api/schema", SpectacularAPIView.as_view(permission_classes=[], authentication_classes=[]), name="schema"),
+    path("api/docs", SpectacularSwaggerView.as_view(permission_classes=[], authentication_classes=[])),
     path("admin/", admin.site.urls),
+    path("", include("realtime.page_urls")),
 ]

@@ -111,10 +111,3 @@ def test_any_text_gives_canonical_distinct_observables(text):
     found = extract(text)
     assert len(set(found)) == len(found)
     assert all(one.type in IOC_TYPES and canonical(*one) == one for one in found)
-
-
-HOSTILE = r"""
-a. [.] / @ a@ 1. a: : :: \ a http:// a/b. hxxp://a. a.com- a- _ a@a. é. é (( [ a[.] [dot ( h** hx C:\ C:\a\
-\\a\ HKLM\ HKLM\a /tmp/ /a/ a/ %a%\ %a 2001: 2001:: fe:: http://[::1] /tmp/a- x=/a.a/ 1.1.1.1.
-CVE- 0123456789abcdef
-"""

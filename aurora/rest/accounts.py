@@ -1,0 +1,122 @@
+"""Accounts: made, changed, removed. An account's role is its one group; the last admin stays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.models import Group, User
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from aurora import audit
+from aurora.actors import Actor
+from aurora.errors import Conflict, Invalid, Missing
+from aurora.models import RefreshToken
+from aurora.rest.credentials import role_of
+from aurora.rest.problems import problem
+from aurora.roles import ROLES
+
+
+def account_data(user: User) -> dict[str, Any]:
+    return {
+        "username": user.username,
+        "role": role_of(user),
+        "is_active": user.is_active,
+        "last_login": user.last_login,
+        "date_joined": user.date_joined,
+    }
+
+
+def create_account(*, username: str, password: str, role: str, actor: Actor) -> User:
+    """A new account. Raises Denied, Invalid (a password the validators refuse), Conflict (the name is taken)."""
+    actor.require("users:manage")
+    user = User(username=username, is_staff=True)
+    _check_password(password, user)
+    user.set_password(password)
+    try:
+        with transaction.atomic():
+            user.save()
+            user.groups.set([_group(role)])
+            audit.record(actor, "user.created", user, after={"username": username, "role": role})
+    except IntegrityError:
+        raise Conflict(f"The user {username!r} exists") from None
+    return user
+
+
+def edit_account(*, username: str, changes: dict[str, Any], actor: Actor) -> User:
+    """Sets `password`, `role` or `is_active`. A change of any of them ends the account's refresh tokens. Raises Denied, Missing, Invalid, Conflict."""
+    actor.require("users:manage")
+    with transaction.atomic():
+        user = _locked(username)
+        if "password" in changes:
+            _check_password(changes["password"], user)
+            user.set_password(changes["password"])
+        if "role" in changes or changes.get("is_active") is False:
+            _keep_an_admin(user, changes.get("role", role_of(user)), changes.get("is_active", user.is_active))
+        if "role" in changes:
+            user.is_superuser = False
+            user.groups.set([_group(changes["role"])])
+        user.is_active = changes.get("is_active", user.is_active)
+        user.save()
+        _sign_out_everywhere(user)
+        told = {name: value for name, value in changes.items() if name != "password"}
+        audit.record(
+            actor, "user.edited", user, after=told | ({"password": "changed"} if "password" in changes else {})
+        )
+    return user
+
+
+def delete_account(*, username: str, actor: Actor) -> None:
+    """Removes an account. Raises Denied, Missing, Conflict for the last admin."""
+    actor.require("users:manage")
+    with transaction.atomic():
+        user = _locked(username)
+        _keep_an_admin(user, "", is_active=False)
+        audit.record(actor, "user.deleted", user, before={"username": username, "role": role_of(user)})
+        user.delete()
+
+
+def ensure_admin(*, username: str, password: str) -> bool:
+    """The first account of an installation; False when an admin is there already. For the start, not for requests."""
+    with transaction.atomic():
+        for role in ROLES:
+            Group.objects.get_or_create(name=role)
+        if any(role_of(user) == "admin" for user in User.objects.filter(is_active=True).prefetch_related("groups")):
+            return False
+        user = User.objects.create_user(username=username, password=password, is_staff=True)
+        user.groups.set([_group("admin")])
+    return True
+
+
+def _keep_an_admin(user: User, role: str, is_active: bool) -> None:
+    """Raises Conflict when the change would leave no active admin. Locks the admins, so that two such changes at once see each other."""
+    if role == "admin" and is_active:
+        return
+    admins = User.objects.select_for_update().filter(is_active=True).prefetch_related("groups").order_by("pk")
+    if role_of(user) == "admin" and not any(role_of(other) == "admin" for other in admins if other.pk != user.pk):
+        raise Conflict("The last admin can neither be removed nor demoted")
+
+
+def _sign_out_everywhere(user: User) -> None:
+    RefreshToken.objects.filter(user=user, revoked_at=None).update(revoked_at=timezone.now())
+
+
+def _check_password(password: str, user: User) -> None:
+    try:
+        validate_password(password, user)
+    except ValidationError as error:
+        faults = [problem(["body", "password"], f"Value error, {text}", "value_error") for text in error.messages]
+        raise Invalid(problems=faults) from None
+
+
+def _group(role: str) -> Group:
+    return Group.objects.get_or_create(name=role)[0]
+
+
+def _locked(username: str) -> User:
+    user = User.objects.select_for_update().filter(username=username).first()
+    if user is None:
+        raise Missing
+    return user

@@ -1,0 +1,212 @@
+"""`/api/v1`: signing in, accounts, API keys, the system's own state."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from django.contrib.auth.models import User
+from pydantic import Field, StringConstraints
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from aurora.models import ApiKey, AuditEntry, DeadLetter
+from aurora.observability import health
+from aurora.rest import accounts, credentials
+from aurora.rest.pagination import page_of
+from aurora.rest.permissions import PUBLIC, SIGNED_IN
+from aurora.rest.schemas import Body, Moment, PageQuery, Text
+from aurora.rest.views import ApiView, uuid_of
+from aurora.roles import ROLES
+
+RoleWord = Annotated[str, Field(pattern=f"^({'|'.join(ROLES)})$")]
+Username = Annotated[Text, StringConstraints(min_length=1, max_length=150, pattern=r"^[\w.@+-]+$")]
+Password = Annotated[Text, Field(min_length=1, max_length=1024)]
+
+
+class SignInBody(Body):
+    username: Annotated[Text, Field(max_length=150)]
+    password: Password
+
+
+class RefreshBody(Body):
+    refresh_token: Annotated[Text, Field(max_length=512)]
+
+
+class AccountBody(Body):
+    username: Username
+    password: Password
+    role: RoleWord
+
+
+class AccountPatch(Body):
+    password: Password | None = None
+    role: RoleWord | None = None
+    is_active: bool | None = None
+
+
+class ApiKeyBody(Body):
+    name: Annotated[Text, StringConstraints(min_length=1, max_length=100, strip_whitespace=True)]
+    role: RoleWord
+    expires_at: Moment | None = None
+
+
+class AuditQuery(PageQuery):
+    actor: Text | None = Field(None, max_length=150)
+    action: Text | None = Field(None, max_length=64)
+    target_id: Text | None = Field(None, max_length=64)
+
+
+class Token(ApiView):
+    """Signing in with a name and a password."""
+
+    permissions = {"POST": PUBLIC}
+    limits = {"POST": ("login",)}
+    authentication_classes = ()
+
+    def post(self, request: Request) -> Response:
+        body = self.body(SignInBody)
+        return _tokens(credentials.sign_in(username=body.username, password=body.password))
+
+
+class Refresh(ApiView):
+    """A fresh pair of tokens for a refresh token, which is used up."""
+
+    permissions = {"POST": PUBLIC}
+    limits = {"POST": ("login",)}
+    authentication_classes = ()
+
+    def post(self, request: Request) -> Response:
+        return _tokens(credentials.refresh(refresh_token=self.body(RefreshBody).refresh_token))
+
+
+class Logout(ApiView):
+    """Ends a refresh token and its family."""
+
+    permissions = {"POST": PUBLIC}
+    authentication_classes = ()
+
+    def post(self, request: Request) -> Response:
+        credentials.sign_out(refresh_token=self.body(RefreshBody).refresh_token)
+        return Response(status=204)
+
+
+class Me(ApiView):
+    """The caller."""
+
+    permissions = {"GET": SIGNED_IN}
+
+    def get(self, request: Request) -> Response:
+        actor = self.actor
+        return Response({"username": actor.name, "role": actor.role, "permissions": sorted(actor.permissions)})
+
+
+class Accounts(ApiView):
+    """Accounts of people."""
+
+    permissions = {"GET": "users:manage", "POST": "users:manage"}
+
+    def get(self, request: Request) -> Response:
+        rows = User.objects.prefetch_related("groups").order_by("username")
+        items = [accounts.account_data(row) for row in rows]
+        page = {"items": items, "next_cursor": None, "total": len(items), "total_is_exact": True}
+        return Response(page | {"data_source": "database"})
+
+    def post(self, request: Request) -> Response:
+        body = self.body(AccountBody)
+        return Response(
+            accounts.account_data(accounts.create_account(**body.model_dump(), actor=self.actor)), status=201
+        )
+
+
+class AccountDetail(ApiView):
+    """One account."""
+
+    permissions = {"PATCH": "users:manage", "DELETE": "users:manage"}
+
+    def patch(self, request: Request, username: str) -> Response:
+        changes = self.body(AccountPatch).model_dump(exclude_none=True)
+        return Response(
+            accounts.account_data(accounts.edit_account(username=username, changes=changes, actor=self.actor))
+        )
+
+    def delete(self, request: Request, username: str) -> Response:
+        accounts.delete_account(username=username, actor=self.actor)
+        return Response(status=204)
+
+
+class ApiKeys(ApiView):
+    """Keys of programs; the secret is shown once, when the key is made."""
+
+    permissions = {"GET": "users:manage", "POST": "users:manage"}
+
+    def get(self, request: Request) -> Response:
+        return Response(page_of(ApiKey.objects.all(), self.query(PageQuery), _key_data))
+
+    def post(self, request: Request) -> Response:
+        row, key = credentials.create_api_key(**self.body(ApiKeyBody).model_dump(), actor=self.actor)
+        return Response({"key": key, **_key_data(row)}, status=201)
+
+
+class ApiKeyDetail(ApiView):
+    """Ends a key."""
+
+    permissions = {"DELETE": "users:manage"}
+
+    def delete(self, request: Request, key_id: str) -> Response:
+        credentials.revoke_api_key(key_id=uuid_of(key_id), actor=self.actor)
+        return Response(status=204)
+
+
+class Mode(ApiView):
+    """What works and where reads come from."""
+
+    permissions = {"GET": SIGNED_IN}
+
+    def get(self, request: Request) -> Response:
+        return Response(health.mode())
+
+
+class Audit(ApiView):
+    """Who changed what."""
+
+    permissions = {"GET": "audit:read"}
+
+    def get(self, request: Request) -> Response:
+        query = self.query(AuditQuery)
+        given = query.model_dump(include={"actor", "action", "target_id"}, exclude_none=True)
+        return Response(page_of(AuditEntry.objects.filter(**given), query, _audit_data))
+
+
+class DeadLetters(ApiView):
+    """Messages that no delivery could handle."""
+
+    permissions = {"GET": "agents:read"}
+
+    def get(self, request: Request) -> Response:
+        return Response(page_of(DeadLetter.objects.all(), self.query(PageQuery), _dead_letter_data))
+
+
+def _tokens(signed_in: credentials.SignIn) -> Response:
+    body = {
+        "access_token": signed_in.access_token,
+        "refresh_token": signed_in.refresh_token,
+        "token_type": "bearer",
+        "expires_in": signed_in.expires_in,
+        "role": signed_in.role,
+    }
+    return Response(body, headers={"Cache-Control": "no-store"})
+
+
+def _key_data(row: ApiKey) -> dict[str, Any]:
+    names = ("id", "name", "prefix", "role", "created_by", "created_at", "expires_at", "revoked_at", "last_used_at")
+    return {name: getattr(row, name) for name in names}
+
+
+def _dead_letter_data(row: DeadLetter) -> dict[str, Any]:
+    names = ("id", "stream", "group", "entry_id", "event_id", "type", "data", "error", "deliveries", "created_at")
+    return {name: getattr(row, name) for name in (*names, "redriven_at")}
+
+
+def _audit_data(row: AuditEntry) -> dict[str, Any]:
+    names = ("id", "at", "actor", "address", "action", "target_type", "target_id", "before", "after", "request_id")
+    return {name: getattr(row, name) for name in names}

@@ -1,0 +1,172 @@
+"""`/api/v1`: alerts and their intake."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from aurora.errors import AuroraError, Invalid, Missing
+from aurora.rest import idempotency
+from aurora.rest.pagination import page_of
+from aurora.rest.problems import problem
+from aurora.rest.views import ApiView, uuid_of
+from cases import events, intake, lifecycle, queries, triage
+from cases.models import IngestReceipt
+from cases.normalizers import SOURCES
+from cases.schemas import AlertIn, AlertPatch, AlertQuery, BulkAlerts, CaseLink, RejectQuery
+from cases.submission import alert_of
+
+
+class Alerts(ApiView):
+    """Alerts, newest first; submitting one."""
+
+    permissions = {"GET": "alerts:read", "POST": ("alerts:ingest", "alerts:write")}
+    limits = {"GET": ("general",), "POST": ("ingest",)}
+
+    def get(self, request: Request) -> Response:
+        query = self.query(AlertQuery)
+        return Response(page_of(queries.alerts(query), query, events.alert_data))
+
+    def post(self, request: Request) -> Response:
+        return idempotency.once(request, self.actor, self._submit)
+
+    def _submit(self) -> tuple[int, dict[str, Any]]:
+        row, is_new = intake.submit_alert(alert=alert_of(self.body(AlertIn)), actor=self.actor)
+        return (201 if is_new else 200), queries.alert_detail(row)
+
+
+class AlertDetail(ApiView):
+    """One alert."""
+
+    permissions = {"GET": "alerts:read", "PATCH": "alerts:write"}
+
+    def get(self, request: Request, alert_id: str) -> Response:
+        return Response(queries.alert(uuid_of(alert_id)))
+
+    def patch(self, request: Request, alert_id: str) -> Response:
+        key, changes = uuid_of(alert_id), self.body(AlertPatch)
+        if "assignee" in changes.model_fields_set:
+            triage.assign(alert_id=key, username=changes.assignee, actor=self.actor)
+        if changes.status:
+            triage.change_status(alert_id=key, status=changes.status, actor=self.actor)
+        return Response(queries.alert(key))
+
+
+class AlertAcknowledge(ApiView):
+    """Takes note of an alert: its reaction clock stops."""
+
+    permissions = {"POST": "alerts:write"}
+
+    def post(self, request: Request, alert_id: str) -> Response:
+        return Response(events.alert_data(triage.acknowledge(alert_id=uuid_of(alert_id), actor=self.actor)))
+
+
+class AlertPromote(ApiView):
+    """Opens a case from an alert."""
+
+    permissions = {"POST": "cases:write"}
+
+    def post(self, request: Request, alert_id: str) -> Response:
+        case = lifecycle.promote_alert(alert_id=uuid_of(alert_id), actor=self.actor)
+        return Response(events.case_data(case), status=201)
+
+
+class AlertCaseLink(ApiView):
+    """Puts an alert into a case."""
+
+    permissions = {"POST": "cases:write"}
+
+    def post(self, request: Request, alert_id: str) -> Response:
+        body = self.body(CaseLink)
+        lifecycle.link_alert(alert_id=uuid_of(alert_id), case_id=body.case_id, actor=self.actor)
+        return Response(queries.alert(uuid_of(alert_id)))
+
+
+class AlertBulk(ApiView):
+    """One action on many alerts; each succeeds or fails on its own."""
+
+    permissions = {"POST": "alerts:write"}
+
+    def post(self, request: Request) -> Response:
+        body = self.body(BulkAlerts)
+        _require_argument(body)
+        done, failed = [], []
+        for alert_id in dict.fromkeys(body.ids):
+            try:
+                self._apply(body, alert_id)
+                done.append(alert_id)
+            except AuroraError as error:
+                failed.append({"id": alert_id, "detail": error.detail})
+        return Response({"done": done, "failed": failed})
+
+    def _apply(self, body: BulkAlerts, alert_id: Any) -> None:
+        match body.action:
+            case "acknowledge":
+                triage.acknowledge(alert_id=alert_id, actor=self.actor)
+            case "status":
+                triage.change_status(alert_id=alert_id, status=body.status or "", actor=self.actor)
+            case "assign":
+                triage.assign(alert_id=alert_id, username=body.assignee, actor=self.actor)
+            case "case-link":
+                assert body.case_id is not None  # noqa: S101 - _require_argument saw to it
+                lifecycle.link_alert(alert_id=alert_id, case_id=body.case_id, actor=self.actor)
+
+
+class Ingest(ApiView):
+    """What sensors send: an object, an array or NDJSON, in the sensor's own format."""
+
+    permissions = {"POST": "alerts:ingest"}
+    limits = {"POST": ("ingest",)}
+
+    def post(self, request: Request, source: str) -> Response:
+        if source not in SOURCES:
+            raise Missing(f"Unknown source; known are {', '.join(SOURCES)}")
+        body, content_type = request._request.body, request.content_type or ""
+        if not body.strip():
+            raise Invalid(problems=[problem(["body"], "Field required", "missing")])
+        delivery = intake.ingest(source=source, payload=body, content_type=content_type, actor=self.actor)
+        return Response(
+            {
+                "receipt": delivery.receipt,
+                "received": delivery.received,
+                "created": delivery.created,
+                "merged": delivery.merged,
+                "ignored": delivery.ignored,
+                "rejected": [{"index": item.index, "detail": item.detail} for item in delivery.rejected],
+            },
+            status=202,
+        )
+
+
+class IngestRejects(ApiView):
+    """Records that were no alerts, with the reason."""
+
+    permissions = {"GET": "alerts:read"}
+
+    def get(self, request: Request) -> Response:
+        query = self.query(RejectQuery)
+        return Response(page_of(queries.rejects(query), query, queries.reject_data))
+
+
+class IngestReceiptDetail(ApiView):
+    """What became of a delivery."""
+
+    permissions = {"GET": ("alerts:read", "alerts:ingest")}
+
+    def get(self, request: Request, receipt: str) -> Response:
+        row = IngestReceipt.objects.filter(pk=uuid_of(receipt)).first()
+        if row is None:
+            raise Missing
+        counts = {name: getattr(row, name) for name in ("received", "created", "merged", "ignored", "rejected")}
+        return Response({"receipt": row.receipt, "status": "stored", "source": row.source, **counts})
+
+
+_ARGUMENT_OF = {"status": "status", "case-link": "case_id"}
+
+
+def _require_argument(body: BulkAlerts) -> None:
+    name = _ARGUMENT_OF.get(body.action)
+    if name and getattr(body, name) is None:
+        raise Invalid(problems=[problem(["body", name], "Field required", "missing")])

@@ -1,0 +1,130 @@
+"""`/api/v1`: cases and IOCs."""
+
+from __future__ import annotations
+
+from django.http import HttpResponse
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from aurora.rest.pagination import page_of
+from aurora.rest.schemas import PageQuery
+from aurora.rest.views import ApiView, uuid_of
+from cases import events, iocs, lifecycle, queries
+from cases.schemas import (
+    BlocklistQuery,
+    CaseIn,
+    CasePatch,
+    CaseQuery,
+    CommentIn,
+    IocLookup,
+    IocPatch,
+    IocQuery,
+    NewIoc,
+)
+
+
+class Cases(ApiView):
+    """Cases, newest first; opening one by hand."""
+
+    permissions = {"GET": "cases:read", "POST": "cases:write"}
+
+    def get(self, request: Request) -> Response:
+        query = self.query(CaseQuery)
+        return Response(page_of(queries.cases(query), query, events.case_data))
+
+    def post(self, request: Request) -> Response:
+        body = self.body(CaseIn)
+        case = lifecycle.open_case(**body.model_dump(), actor=self.actor)
+        return Response(queries.case(case.id), status=201)
+
+
+class CaseDetail(ApiView):
+    """One case with its alerts."""
+
+    permissions = {"GET": "cases:read", "PATCH": "cases:write"}
+
+    def get(self, request: Request, case_id: str) -> Response:
+        return Response(queries.case(uuid_of(case_id)))
+
+    def patch(self, request: Request, case_id: str) -> Response:
+        key, body = uuid_of(case_id), self.body(CasePatch)
+        changes = body.model_dump(include=body.model_fields_set - {"status", "reason"})
+        changes = {name: value for name, value in changes.items() if value is not None or name == "assignee"}
+        if changes:
+            lifecycle.edit_case(case_id=key, changes=changes, actor=self.actor)
+        if body.status:
+            lifecycle.change_status(case_id=key, status=body.status, reason=body.reason, actor=self.actor)
+        return Response(queries.case(key))
+
+
+class CaseTimeline(ApiView):
+    """What happened to a case, newest first."""
+
+    permissions = {"GET": "cases:read"}
+
+    def get(self, request: Request, case_id: str) -> Response:
+        query = self.query(PageQuery)
+        return Response(page_of(queries.timeline(uuid_of(case_id)), query, queries.timeline_data))
+
+
+class CaseComments(ApiView):
+    """Remarks of analysts."""
+
+    permissions = {"POST": "cases:write"}
+
+    def post(self, request: Request, case_id: str) -> Response:
+        entry = lifecycle.comment(case_id=uuid_of(case_id), text=self.body(CommentIn).text, actor=self.actor)
+        return Response(queries.timeline_data(entry), status=201)
+
+
+class Iocs(ApiView):
+    """Indicators of compromise; adding one."""
+
+    permissions = {"GET": "iocs:read", "POST": "iocs:write"}
+
+    def get(self, request: Request) -> Response:
+        query = self.query(IocQuery)
+        return Response(page_of(queries.iocs(query), query, queries.ioc_data))
+
+    def post(self, request: Request) -> Response:
+        body = self.body(NewIoc)
+        details = body.model_dump(exclude={"type", "value"}, exclude_none=True)
+        row = iocs.add_ioc(ioc_type=body.type, value=body.value, details=details, actor=self.actor)
+        return Response(queries.ioc_data(row), status=201)
+
+
+class IocDetail(ApiView):
+    """One IOC with the alerts that carried it."""
+
+    permissions = {"GET": "iocs:read", "PATCH": "iocs:write", "DELETE": "iocs:write"}
+
+    def get(self, request: Request, ioc_id: str) -> Response:
+        return Response(queries.ioc(uuid_of(ioc_id)))
+
+    def patch(self, request: Request, ioc_id: str) -> Response:
+        changes = self.body(IocPatch).model_dump(exclude_unset=True)
+        row = iocs.edit_ioc(ioc_id=uuid_of(ioc_id), changes=changes, actor=self.actor)
+        return Response(queries.ioc_data(row))
+
+    def delete(self, request: Request, ioc_id: str) -> Response:
+        iocs.delete_ioc(ioc_id=uuid_of(ioc_id), actor=self.actor)
+        return Response(status=204)
+
+
+class IocLookups(ApiView):
+    """What is known under a value; it may be defanged."""
+
+    permissions = {"GET": "iocs:read"}
+
+    def get(self, request: Request) -> Response:
+        return Response({"items": queries.iocs_of_value(self.query(IocLookup).value)})
+
+
+class Blocklist(ApiView):
+    """Active indicators, one a line, for firewalls."""
+
+    permissions = {"GET": "iocs:read"}
+
+    def get(self, request: Request) -> HttpResponse:
+        lines = queries.blocklist(self.query(BlocklistQuery).type)
+        return HttpResponse("".join(f"{line}\n" for line in lines), content_type="text/plain; charset=utf-8")

@@ -1,0 +1,155 @@
+"""Request bodies and queries of alerts, intake, cases and IOCs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import Field, StringConstraints
+
+from aurora.rest.schemas import Body, Moment, PageQuery, Query, Text
+from cases.states import (
+    AlertStatus,
+    CaseStatus,
+    IocStatus,
+    IocType,
+    Severity,
+    Tlp,
+)
+
+
+def _pattern(*words: str) -> str:
+    return f"^({'|'.join(words)})$"
+
+
+SeverityWord = Annotated[str, Field(pattern=_pattern(*Severity.values))]
+AlertStatusWord = Annotated[str, Field(pattern=_pattern(*AlertStatus.values))]
+CaseStatusWord = Annotated[str, Field(pattern=_pattern(*CaseStatus.values))]
+IocTypeWord = Annotated[str, Field(pattern=_pattern(*IocType.values))]
+IocStatusWord = Annotated[str, Field(pattern=_pattern(*IocStatus.values))]
+TlpWord = Annotated[str, Field(pattern=_pattern(*(word.replace("+", r"\+") for word in Tlp.values)))]
+TechniqueId = Annotated[str, Field(pattern=r"^T\d{4}(\.\d{3})?$")]
+Title = Annotated[Text, StringConstraints(min_length=1, max_length=500, strip_whitespace=True)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class IocIn(Body):
+    type: IocTypeWord
+    value: Text = Field(min_length=1, max_length=2048)
+
+
+class AlertIn(Body):
+    """`POST /alerts`."""
+
+    title: Title
+    severity: SeverityWord
+    source: Annotated[Text, StringConstraints(min_length=1, max_length=64, strip_whitespace=True)]
+    description: Text = Field("", max_length=100_000)
+    iocs: list[Annotated[Text, Field(min_length=1, max_length=2048)] | IocIn] = Field([], max_length=256)
+    mitre_techniques: list[TechniqueId] = Field([], max_length=64)
+    affected_assets: list[Annotated[Text, Field(min_length=1, max_length=255)]] = Field([], max_length=256)
+    raw_log: Text = Field("", max_length=1_000_000)
+    occurred_at: Moment | None = None
+
+
+class AlertPatch(Body):
+    """`PATCH /alerts/{id}`: what is absent stays."""
+
+    status: AlertStatusWord | None = None
+    assignee: Text | None = None
+
+
+class CaseLink(Body):
+    case_id: UUID
+
+
+class BulkAlerts(Body):
+    """`POST /alerts/bulk`: one action on up to 200 alerts, each on its own."""
+
+    ids: list[UUID] = Field(min_length=1, max_length=200)
+    action: Literal["acknowledge", "status", "assign", "case-link"]
+    status: AlertStatusWord | None = None
+    assignee: Text | None = None
+    case_id: UUID | None = None
+
+
+class AlertQuery(PageQuery):
+    """Filters of `GET /alerts`. `since` and `until` speak of when the sensor saw it."""
+
+    severity: SeverityWord | None = None
+    status: AlertStatusWord | None = None
+    source: Text | None = Field(None, max_length=64)
+    assignee: Text | None = Field(None, max_length=150)
+    ioc: Text | None = Field(None, max_length=2048)
+    technique: TechniqueId | None = None
+    q: Text | None = Field(None, min_length=1, max_length=200)
+    since: Moment | None = None
+    until: Moment | None = None
+    updated_since: Moment | None = None
+
+
+class RejectQuery(PageQuery):
+    source: Text | None = Field(None, max_length=32)
+    receipt: UUID | None = None
+
+
+class CaseIn(Body):
+    title: Title
+    severity: SeverityWord
+    description: Text = Field("", max_length=100_000)
+
+
+class CasePatch(Body):
+    """`PATCH /cases/{id}`. `reason` goes with a change of status that needs one."""
+
+    title: Title | None = None
+    severity: SeverityWord | None = None
+    description: Text | None = Field(None, max_length=100_000)
+    assignee: Text | None = None
+    status: CaseStatusWord | None = None
+    reason: Text = Field("", max_length=10_000)
+
+
+class CaseQuery(PageQuery):
+    severity: SeverityWord | None = None
+    status: CaseStatusWord | None = None
+    assignee: Text | None = Field(None, max_length=150)
+    q: Text | None = Field(None, min_length=1, max_length=200)
+    updated_since: Moment | None = None
+
+
+class CommentIn(Body):
+    text: Text = Field(min_length=1, max_length=20_000)
+
+
+class NewIoc(IocIn):
+    """`POST /iocs`."""
+
+    source: Text | None = Field(None, max_length=64)
+    description: Text = Field("", max_length=10_000)
+    confidence: Fraction = 0.5
+    tlp: TlpWord = "amber"
+    expires_at: Moment | None = None
+
+
+class IocPatch(Body):
+    source: Annotated[Text, Field(max_length=64)] = ""
+    description: Annotated[Text, Field(max_length=10_000)] = ""
+    confidence: Fraction = 0.5
+    status: IocStatusWord = "active"
+    tlp: TlpWord = "amber"
+    expires_at: Moment | None = None
+
+
+class IocQuery(PageQuery):
+    type: IocTypeWord | None = None
+    status: IocStatusWord | None = None
+    q: Text | None = Field(None, min_length=1, max_length=200)
+
+
+class IocLookup(Query):
+    value: Text = Field(min_length=1, max_length=2048)
+
+
+class BlocklistQuery(Query):
+    type: Annotated[str, Field(pattern=_pattern("ip", "domain", "url"))]

@@ -1,0 +1,27 @@
+"""Routes of alerts, intake, cases and IOCs, below `/api/v1/`."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from cases import api, api_cases
+
+urlpatterns = [
+    path("alerts", api.Alerts.as_view()),
+    path("alerts/bulk", api.AlertBulk.as_view()),
+    path("alerts/<str:alert_id>", api.AlertDetail.as_view()),
+    path("alerts/<str:alert_id>/acknowledge", api.AlertAcknowledge.as_view()),
+    path("alerts/<str:alert_id>/promote", api.AlertPromote.as_view()),
+    path("alerts/<str:alert_id>/case-link", api.AlertCaseLink.as_view()),
+    path("ingest/rejects", api.IngestRejects.as_view()),
+    path("ingest/receipts/<str:receipt>", api.IngestReceiptDetail.as_view()),
+    path("ingest/<str:source>", api.Ingest.as_view()),
+    path("cases", api_cases.Cases.as_view()),
+    path("cases/<str:case_id>", api_cases.CaseDetail.as_view()),
+    path("cases/<str:case_id>/timeline", api_cases.CaseTimeline.as_view()),
+    path("cases/<str:case_id>/comments", api_cases.CaseComments.as_view()),
+    path("iocs", api_cases.Iocs.as_view()),
+    path("iocs/lookup", api_cases.IocLookups.as_view()),
+    path("iocs/<str:ioc_id>", api_cases.IocDetail.as_view()),
+    path("feeds/blocklist", api_cases.Blocklist.as_view()),
+]
