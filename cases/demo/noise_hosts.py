@@ -27,9 +27,7 @@ _WINDOWS_LOG = ("windows", "windows_security")
 _POWERSHELL = "C:\\Windows\\System32\\WindowsPowerShell\\v1.0\\powershell.exe"
 
 _MISTYPED = Rule("110101", 5, "Console log-in failed", _WINDOWS_LOG)
-_SSH_INVALID = Rule(
-    "110110", 5, "SSH log-in with a name that does not exist", ("sshd", "syslog"), ("T1110.001",)
-)
+_SSH_INVALID = Rule("110110", 5, "SSH log-in with a name that does not exist", ("sshd", "syslog"), ("T1110.001",))
 _NOT_FOUND = Rule("110120", 5, "Web server: page not found", ("web", "accesslog"))
 _INSTALLED = Rule("110130", 4, "Package installed or upgraded", ("syslog", "dpkg"))
 _CONFIG = Rule("110140", 7, "Configuration file changed", ("syscheck", "ossec"))
@@ -149,9 +147,7 @@ def package_installed(sensors: Sensors, pick: Random) -> Render:
     package = pick.choice(("openssl 3.0.15-1", "curl 8.5.0-2", "tzdata 2026a-0", "nginx 1.26.2-1"))
     line = f"status installed {package}"
     host = pick.choice(LINUX_HOSTS)
-    return partial(
-        sensors.hosts.syslog, host=host, rule=_INSTALLED, program="dpkg", line=line, package=package
-    )
+    return partial(sensors.hosts.syslog, host=host, rule=_INSTALLED, program="dpkg", line=line, package=package)
 
 
 def config_changed(sensors: Sensors, pick: Random) -> Render:
@@ -175,9 +171,7 @@ def sudo_used(sensors: Sensors, pick: Random) -> Render:
     )
     line = f"{user} : TTY=pts/0 ; PWD=/home/{user} ; USER=root ; COMMAND=/usr/bin/{command}"
     host = pick.choice(LINUX_HOSTS)
-    return partial(
-        sensors.hosts.syslog, host=host, rule=_SUDO, program="sudo", line=line, srcuser=user, dstuser="root"
-    )
+    return partial(sensors.hosts.syslog, host=host, rule=_SUDO, program="sudo", line=line, srcuser=user, dstuser="root")
 
 
 def backup_logon(sensors: Sensors, pick: Random) -> Render:

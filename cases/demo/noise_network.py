@@ -65,9 +65,7 @@ _INTERNAL_WEB_SCAN = Rule(
     target="Web_Server",
 )
 _OLD_TLS = Rule(1710401, "LOCAL POLICY TLS 1.0 session inside the company", "Misc activity")
-_FILE_SHARING = Rule(
-    1710404, "LOCAL P2P BitTorrent DHT ping to external peer", "Potential Corporate Privacy Violation"
-)
+_FILE_SHARING = Rule(1710404, "LOCAL P2P BitTorrent DHT ping to external peer", "Potential Corporate Privacy Violation")
 _SCRIPTED = Rule(1710407, "LOCAL INFO Scripting library user agent to external API", "Misc activity")
 _PING_SWEEP = Rule(1710410, "LOCAL SCAN ICMP echo to many hosts of one network", "Misc activity")
 _WINRM = Rule(
@@ -118,9 +116,7 @@ def dynamic_dns(sensors: Sensors, pick: Random) -> Render:
 
 def vulnerability_scan(sensors: Sensors, pick: Random) -> Render:
     target = pick.choice((*WEB_SERVERS, *FILE_SERVERS, *CONTROLLERS))
-    talk = Conversation(
-        VULNERABILITY_SCANNER.ip, target.ip, pick.choice((21, 135, 445, 3306, 8080)), up=60, down=54
-    )
+    talk = Conversation(VULNERABILITY_SCANNER.ip, target.ip, pick.choice((21, 135, 445, 3306, 8080)), up=60, down=54)
     return partial(sensors.network.alert, rule=_INTERNAL_SCAN, talk=talk)
 
 
@@ -152,9 +148,7 @@ def file_sharing(sensors: Sensors, pick: Random) -> Render:
 
 def scripted_client(sensors: Sensors, pick: Random) -> Render:
     partner = pick.choice(_PARTNERS)
-    app = http(
-        host=partner, url="/v2/status", agent=pick.choice(_WEB_CLIENTS), length=2_204, kind="application/json"
-    )
+    app = http(host=partner, url="/v2/status", agent=pick.choice(_WEB_CLIENTS), length=2_204, kind="application/json")
     talk = Conversation(pick.choice(LINUX_HOSTS).ip, _address_of(partner), 80, up=540, down=2_890)
     return partial(sensors.network.alert, rule=_SCRIPTED, talk=talk, app=app)
 

@@ -33,12 +33,8 @@ class Act:
     label: str
     sensors: Sensors
 
-    def eve(
-        self, minute: float, *, rule: suricata.Rule, talk: Conversation, app: Application | None = None
-    ) -> Step:
-        return self._step(
-            minute, "suricata", partial(self.sensors.network.alert, rule=rule, talk=talk, app=app)
-        )
+    def eve(self, minute: float, *, rule: suricata.Rule, talk: Conversation, app: Application | None = None) -> Step:
+        return self._step(minute, "suricata", partial(self.sensors.network.alert, rule=rule, talk=talk, app=app))
 
     def eve_flow(self, minute: float, *, talk: Conversation, app_proto: str) -> Step:
         write = partial(self.sensors.network.flow, talk=talk, app_proto=app_proto, has_alerted=True)

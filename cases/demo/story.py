@@ -30,9 +30,7 @@ ROUND_EVENTS = 1_500
 ROUND_SECONDS = 300.0
 
 
-def story(
-    *, start: datetime, seed: int = 7, hours: float = 6.0, noise_per_hour: float = 40.0
-) -> list[DemoEvent]:
+def story(*, start: datetime, seed: int = 7, hours: float = 6.0, noise_per_hour: float = 40.0) -> list[DemoEvent]:
     """One round, ordered by time, within `hours` from `start`.
 
     The script is squeezed or stretched to `hours` and has as many records whatever its length. Raises
@@ -44,8 +42,7 @@ def story(
     sensors, pick = Sensors.seeded(seed), _noise_generator(seed)
     drafts = noise(sensors=sensors, pick=pick)
     due: list[tuple[float, str | None, Step | Draft]] = [
-        (step.minute / SCRIPT_MINUTES, step.label, step)
-        for step in _script(sensors, seed=seed, round_number=0)
+        (step.minute / SCRIPT_MINUTES, step.label, step) for step in _script(sensors, seed=seed, round_number=0)
     ]
     due += [(pick.random(), None, next(drafts)) for _ in range(round(hours * noise_per_hour))]
     due.sort(key=lambda entry: entry[0])

@@ -66,14 +66,10 @@ _LSASS_ACCESS = HostRule(
     ("sysmon", "sysmon_event_10", "windows"),
     ("T1003.001",),
 )
-_DUMP_WRITTEN = HostRule(
-    "100403", 10, "Memory dump written to a temporary folder", _FILE_GROUPS, ("T1003.001",)
-)
+_DUMP_WRITTEN = HostRule("100403", 10, "Memory dump written to a temporary folder", _FILE_GROUPS, ("T1003.001",))
 _WEAK_TICKET = HostRule("100407", 8, "Service ticket with RC4 requested", _SECURITY_GROUPS, ("T1558.003",))
 _FAILED_LOGON = HostRule("100410", 5, "Log-in failed, wrong password", _SECURITY_GROUPS, ("T1110.001",))
-_MANY_FAILED = HostRule(
-    "100411", 10, "Several failed log-ins of one account", _SECURITY_GROUPS, ("T1110.001",)
-)
+_MANY_FAILED = HostRule("100411", 10, "Several failed log-ins of one account", _SECURITY_GROUPS, ("T1110.001",))
 _SERVICE_LOGON = HostRule(
     "100502",
     8,
@@ -105,12 +101,8 @@ _DESKTOP_LOGON = HostRule(
     _SECURITY_GROUPS,
     ("T1021.001", "T1078.002"),
 )
-_BULK_READ = HostRule(
-    "100601", 6, "Unusual number of files read from one share", _SECURITY_GROUPS, ("T1039",)
-)
-_ARCHIVER = HostRule(
-    "100604", 10, "Archiver with password packs a file share", _PROCESS_GROUPS, ("T1560.001",)
-)
+_BULK_READ = HostRule("100601", 6, "Unusual number of files read from one share", _SECURITY_GROUPS, ("T1039",))
+_ARCHIVER = HostRule("100604", 10, "Archiver with password packs a file share", _PROCESS_GROUPS, ("T1560.001",))
 _STAGED = HostRule("100605", 7, "Large archive written to ProgramData", _FILE_GROUPS, ("T1074.002",))
 _SYNC_TOOL = HostRule(
     "100608", 12, "Renamed synchronisation tool copies to a remote target", _PROCESS_GROUPS, ("T1048.002",)
@@ -279,9 +271,7 @@ def _to_controller(cast: Cast, sensors: Sensors) -> Iterator[Step]:
     workstation = cast.victim.host
     talk = Conversation(workstation.ip, controller.ip, 3389, up=211_408, down=1_904_112)
     yield act.eve(212.0, rule=REMOTE_DESKTOP, talk=talk)
-    yield act.wazuh(
-        213.0, sensors.hosts.logon, rule=_DESKTOP_LOGON, **_logon(cast, controller, workstation, 10)
-    )
+    yield act.wazuh(213.0, sensors.hosts.logon, rule=_DESKTOP_LOGON, **_logon(cast, controller, workstation, 10))
 
 
 def _logon(cast: Cast, host: Host, origin: Host, logon_type: int) -> dict[str, object]:
@@ -312,9 +302,7 @@ def _collection(cast: Cast, sensors: Sensors, pick: Random) -> Iterator[Step]:
             relativeTargetName="2026",
             accessMask="0x120089",
         )
-    packer = Process(
-        "C:\\ProgramData\\7z.exe", f"7z.exe a -mhe=on -p{cast.token} {archive} D:\\Shares", 4_480
-    )
+    packer = Process("C:\\ProgramData\\7z.exe", f"7z.exe a -mhe=on -p{cast.token} {archive} D:\\Shares", 4_480)
     shell = Process(RUNDLL32, f"rundll32.exe C:\\Windows\\{cast.token}.exe", 4_012)
     yield act.wazuh(
         262.0,

@@ -118,9 +118,7 @@ class Wazuh:
             at, host=host, rule=rule, event_id=event_id, provider=_SYSMON, message=message, data=actor | data
         )
 
-    def security(
-        self, at: datetime, *, host: Host, rule: Rule, event_id: int, message: str, **data: str
-    ) -> Record:
+    def security(self, at: datetime, *, host: Host, rule: Rule, event_id: int, message: str, **data: str) -> Record:
         """An event of the Windows security log."""
         return self._windows(
             at, host=host, rule=rule, event_id=event_id, provider=_SECURITY, message=message, data=data
@@ -156,9 +154,7 @@ class Wazuh:
             at, host=host, rule=rule, event_id=event_id, provider=_SECURITY, message=message, data=data
         )
 
-    def service_installed(
-        self, at: datetime, *, host: Host, rule: Rule, name: str, path: str, account: str
-    ) -> Record:
+    def service_installed(self, at: datetime, *, host: Host, rule: Rule, name: str, path: str, account: str) -> Record:
         """7045 of the service control manager."""
         data = {
             "serviceName": name,
@@ -168,17 +164,13 @@ class Wazuh:
             "accountName": account,
         }
         message = "A service was installed in the system."
-        return self._windows(
-            at, host=host, rule=rule, event_id=7045, provider=_SERVICES, message=message, data=data
-        )
+        return self._windows(at, host=host, rule=rule, event_id=7045, provider=_SERVICES, message=message, data=data)
 
     def sshd(self, at: datetime, *, host: Host, rule: Rule, line: str, **data: str) -> Record:
         """A line of /var/log/auth.log; `data` is what the decoder took from it (srcip, srcport, dstuser)."""
         program = f"{at:%b %d %H:%M:%S} {host.name} sshd[{self._rng.randint(2_000, 64_000)}]: {line}"
         header = {"program_name": "sshd", "timestamp": f"{at:%b %d %H:%M:%S}", "hostname": host.name}
-        record = self._alert(
-            at, host=host, rule=rule, decoder={"parent": "sshd", "name": "sshd"}, full_log=program
-        )
+        record = self._alert(at, host=host, rule=rule, decoder={"parent": "sshd", "name": "sshd"}, full_log=program)
         return record | {"predecoder": header, "data": data, "location": "/var/log/auth.log"}
 
     def web_log(

