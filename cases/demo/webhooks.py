@@ -89,6 +89,7 @@ def mail_gateway(
         "iocs": list(iocs),
         "mitre_techniques": list(techniques),
         "affected_assets": [recipient],
+        "user": recipient.split("@")[0],
         "mail": {
             "message_id": f"<{fingerprint(at.isoformat(), recipient)[:20]}@{sender.split('@')[1]}>",
             "sender": sender,
@@ -123,6 +124,7 @@ def identity_provider(
         "iocs": list(iocs),
         "mitre_techniques": list(techniques),
         "affected_assets": [user],
+        "user": user,
         "sign_in": {
             "user": f"{user}@{COMPANY_DOMAIN}",
             "application": "Corporate mail",

@@ -213,6 +213,12 @@ def test_generic_senders_use_the_fields_of_an_alert(records):
         assert record["severity"] in {"critical", "high", "medium", "low", "info"}
 
 
+def test_mail_and_identities_name_the_user_as_the_hosts_do(records):
+    victim = cast(seed=7).victim.user
+    told_by = {r["source"] for r in records["generic"] if r.get("user") == victim}
+    assert {"mail-gateway", "identity-provider"} <= told_by
+
+
 def test_hashes_have_the_lengths_of_their_kinds():
     lengths = {pair.split("=")[0]: len(pair.split("=")[1]) for pair in file_hashes("x").split(",")}
     assert lengths == {"MD5": 32, "SHA256": 64, "IMPHASH": 32}
