@@ -1,0 +1,117 @@
+"""`/api/v1`: investigations and agents."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from agents import dispatch, events, investigations, queries, registry
+from agents.builtin.contract import Task
+from agents.models import Agent
+from agents.schemas import AgentPatch, BreakerCommand, DispatchIn, EventQuery, InvestigationIn, InvestigationQuery
+from aurora.ids import new_id
+from aurora.rest.pagination import page_of
+from aurora.rest.views import ApiView, uuid_of
+
+
+class Investigations(ApiView):
+    """Investigations, newest first; beginning one."""
+
+    permissions = {"GET": "investigations:read", "POST": "investigations:run"}
+    limits = {"GET": ("general",), "POST": ("general", "investigations")}
+
+    def get(self, request: Request) -> Response:
+        query = self.query(InvestigationQuery)
+        return Response(page_of(queries.investigations(query), query, events.investigation_data))
+
+    def post(self, request: Request) -> Response:
+        row = investigations.start(**self.body(InvestigationIn).model_dump(), actor=self.actor)
+        return Response({"id": row.id, "status": row.status, "case_id": row.case_id}, status=202)
+
+
+class InvestigationDetail(ApiView):
+    """One investigation with its steps."""
+
+    permissions = {"GET": "investigations:read"}
+
+    def get(self, request: Request, investigation_id: str) -> Response:
+        return Response(queries.investigation(uuid_of(investigation_id)))
+
+
+class InvestigationEvents(ApiView):
+    """An investigation's numbered log, in its own order."""
+
+    permissions = {"GET": "investigations:read"}
+
+    def get(self, request: Request, investigation_id: str) -> Response:
+        return Response(queries.events_page(uuid_of(investigation_id), self.query(EventQuery)))
+
+
+class Agents(ApiView):
+    """The agents with health and breaker."""
+
+    permissions = {"GET": "agents:read"}
+
+    def get(self, request: Request) -> Response:
+        items = [registry.describe(agent) for agent in Agent.objects.all()]
+        page = {"items": items, "next_cursor": None, "total": len(items), "total_is_exact": True}
+        return Response(page | {"data_source": "database"})
+
+
+class AgentDetail(ApiView):
+    """One agent."""
+
+    permissions = {"GET": "agents:read", "PATCH": "agents:manage"}
+
+    def get(self, request: Request, agent_type: str) -> Response:
+        return Response(registry.describe(registry.find(agent_type)))
+
+    def patch(self, request: Request, agent_type: str) -> Response:
+        changes = self.body(AgentPatch).model_dump(exclude_unset=True)
+        agent = registry.configure(agent_type=agent_type, changes=changes, actor=self.actor)
+        return Response(registry.describe(agent))
+
+
+class AgentBreaker(ApiView):
+    """Resets an agent's breaker, or forces it open."""
+
+    permissions = {"POST": "agents:manage"}
+
+    def post(self, request: Request, agent_type: str) -> Response:
+        action = self.body(BreakerCommand).action
+        agent = registry.command_breaker(agent_type=agent_type, action=action, actor=self.actor)
+        return Response(registry.describe(agent))
+
+
+class Dispatch(ApiView):
+    """Asks one agent and waits for its answer."""
+
+    permissions = {"POST": "investigations:run"}
+    limits = {"POST": ("general", "investigations")}
+
+    def post(self, request: Request) -> Response:
+        body = self.body(DispatchIn)
+        task = Task(
+            task_id=str(new_id()),
+            agent_type=body.agent_type,
+            prompt=body.prompt,
+            alert_id=str(body.alert_id) if body.alert_id else None,
+            case_id=str(body.case_id) if body.case_id else None,
+            earlier={},
+        )
+        thoughts: list[str] = []
+        done = dispatch.dispatch(task=task, think=lambda text, _data=None: thoughts.append(text))
+        output: dict[str, Any] = done.output.as_json() | {"thoughts": thoughts}
+        answer = {"task_id": task.task_id, "agent_type": task.agent_type, "output": output}
+        return Response(answer | {"attempts": done.attempts, "duration_ms": done.duration_ms})
+
+
+class Stats(ApiView):
+    """The figures of the overview."""
+
+    permissions = {"GET": "alerts:read"}
+
+    def get(self, request: Request) -> Response:
+        return Response(queries.stats())

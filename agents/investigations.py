@@ -1,0 +1,226 @@
+"""Investigations: begun for an alert or a case, carried from stage to stage, concluded.
+
+Each change is one transaction with its events. Tasks go out by the outbox, results come back by the bus, and `advance` is what each result
+calls: whichever ends last moves the investigation on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from agents import events, journal
+from agents.builtin import ANALYSES
+from agents.models import Agent, Investigation, InvestigationStep
+from agents.planning import PlannedStep, plan
+from agents.states import (
+    ENDED_INVESTIGATIONS,
+    ENDED_STEPS,
+    AgentType,
+    EventKind,
+    InvestigationStatus,
+    StepStatus,
+)
+from aurora import audit
+from aurora.actors import Actor, system
+from aurora.bus import outbox
+from aurora.errors import Invalid, Missing
+from cases import events as case_events
+from cases import lifecycle, triage
+from cases.correlation import related_alerts
+from cases.models import Alert, Case
+from cases.states import AlertStatus, CaseStatus, TimelineKind
+
+ORCHESTRATOR = system("orchestrator")
+
+_SAME_INCIDENT = timedelta(hours=24)
+_STRONG = {"ioc", "asset", "user"}
+_CASE_LOCK = 0x41C5E5
+"""Advisory lock under which alerts choose their case: two alerts of one incident at once must not open two."""
+
+
+def start(
+    *, alert_id: UUID | None = None, case_id: UUID | None = None, actor: Actor, agents: Sequence[str] | None = None
+) -> Investigation:
+    """Begins an investigation of an alert (in its case; one is found or opened) or of a whole case, by all enabled agents or those named.
+
+    Raises Denied, Missing, Invalid.
+    """
+    actor.require("investigations:run")
+    with transaction.atomic():
+        alert, case = _subject(alert_id, case_id)
+        steps = plan(category=alert.category if alert else "other", enabled=_enabled(), wanted=agents)
+        investigation = Investigation.objects.create(alert=alert, case=case, requested_by=actor.name)
+        InvestigationStep.objects.bulk_create(
+            InvestigationStep(
+                investigation=investigation, agent_type=step.agent_type, stage=step.stage, reason=step.reason
+            )
+            for step in steps
+        )
+        audit.record(
+            actor, "investigation.started", investigation, after={"alert": str(alert_id), "case": str(case.id)}
+        )
+        _journal_plan(investigation, alert, steps)
+        outbox.announce(events.investigation_updated(investigation))
+        _queue_next_stage(investigation)
+    return investigation
+
+
+def advance(*, task_id: UUID) -> None:
+    """Takes in the end of a step: into the case's timeline, the alert's status, and on to the next stage or the conclusion.
+
+    Must be called in a transaction that makes it happen once a result.
+    """
+    step = InvestigationStep.objects.filter(pk=task_id).first()
+    if step is None or step.status not in ENDED_STEPS:
+        return
+    # The lock makes results of one investigation take turns, so exactly one of them sees its stage complete.
+    investigation = Investigation.objects.select_for_update().get(pk=step.investigation_id)
+    if investigation.status in ENDED_INVESTIGATIONS:
+        return
+    _note_in_case(investigation, step)
+    if step.agent_type == AgentType.SECURITY_ANALYST and step.status == StepStatus.COMPLETED:
+        _advance_alert(investigation, AlertStatus.TRIAGED)
+    if not _queue_next_stage(investigation):
+        _conclude(investigation)
+
+
+def find(investigation_id: UUID) -> Investigation:
+    """Raises Missing."""
+    row = Investigation.objects.filter(pk=investigation_id).first()
+    if row is None:
+        raise Missing
+    return row
+
+
+def _subject(alert_id: UUID | None, case_id: UUID | None) -> tuple[Alert | None, Case]:
+    if (alert_id is None) == (case_id is None):
+        raise Invalid("Either `alert_id` or `case_id` is needed, not both")
+    if alert_id is None:
+        case = Case.objects.filter(pk=case_id).first()
+        if case is None:
+            raise Missing
+        return None, case
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_CASE_LOCK])
+    alert = Alert.objects.select_related("case").filter(pk=alert_id).first()
+    if alert is None:
+        raise Missing
+    return alert, alert.case or _case_for(alert)
+
+
+def _case_for(alert: Alert) -> Case:
+    """The open case of a related alert (same IOC, asset or user within a day), strongest relation first; otherwise a new one."""
+    for related in related_alerts(alert=alert, window=_SAME_INCIDENT):
+        candidate = related.alert.case_id
+        is_strong = any(relation.kind in _STRONG for relation in related.relations)
+        if candidate and is_strong and Case.objects.filter(pk=candidate).exclude(status=CaseStatus.CLOSED).exists():
+            return lifecycle.link_alert(alert_id=alert.id, case_id=candidate, actor=ORCHESTRATOR)
+    return lifecycle.promote_alert(alert_id=alert.id, actor=ORCHESTRATOR)
+
+
+def _enabled() -> list[str]:
+    return [
+        agent.agent_type
+        for agent in Agent.objects.filter(enabled=True)
+        if agent.transport != "builtin" or agent.agent_type in ANALYSES
+    ]
+
+
+def _journal_plan(investigation: Investigation, alert: Alert | None, steps: Sequence[PlannedStep]) -> None:
+    subject = f"alert “{alert.title}” ({alert.severity})" if alert else f"case {investigation.case.reference}"
+    names = " → ".join(step.agent_type for step in steps)
+    data = {"steps": [{"agent_type": s.agent_type, "stage": s.stage, "reason": s.reason} for s in steps]}
+    journal.append(
+        investigation_id=investigation.id, kind=EventKind.PLANNED, text=f"Plan for {subject}: {names}", data=data
+    )
+    text = f"Investigation started by {investigation.requested_by}: {names}"
+    lifecycle.note(
+        case=investigation.case,
+        kind=TimelineKind.INVESTIGATION,
+        actor=investigation.requested_by,
+        text=text,
+        data={"investigation_id": str(investigation.id)},
+    )
+
+
+def _queue_next_stage(investigation: Investigation) -> bool:
+    """Sends out the next stage's tasks when nothing of an earlier one is left. False when there is nothing more to do."""
+    steps = list(investigation.steps.order_by("stage", "id"))
+    if any(step.status in (StepStatus.QUEUED, StepStatus.RUNNING) for step in steps):
+        return True
+    waiting = [step for step in steps if step.status == StepStatus.PENDING]
+    if not waiting:
+        return False
+    stage = [step for step in waiting if step.stage == waiting[0].stage]
+    if investigation.status == InvestigationStatus.QUEUED and len(waiting) < len(steps):
+        investigation.status = InvestigationStatus.RUNNING
+        investigation.save(update_fields=["status"])
+        outbox.announce(events.investigation_updated(investigation))
+    if any(step.status in ENDED_STEPS for step in steps):
+        _advance_alert(investigation, AlertStatus.INVESTIGATING)
+    InvestigationStep.objects.filter(pk__in=[step.pk for step in stage]).update(status=StepStatus.QUEUED)
+    outbox.announce_all(events.agent_task(step, investigation) for step in stage)
+    return True
+
+
+def _advance_alert(investigation: Investigation, status: str) -> None:
+    if investigation.alert_id:
+        triage.advance_status(alert_id=investigation.alert_id, status=status, actor=ORCHESTRATOR)
+
+
+def _note_in_case(investigation: Investigation, step: InvestigationStep) -> None:
+    is_done = step.status == StepStatus.COMPLETED
+    data: dict[str, Any] = {"investigation_id": str(investigation.id), "task_id": str(step.id)}
+    if is_done:
+        data |= {"confidence": step.output.get("confidence"), "findings": len(step.output.get("findings", []))}
+    lifecycle.note(
+        case=investigation.case,
+        kind=TimelineKind.AGENT_FINDING if is_done else TimelineKind.AGENT_FAILED,
+        actor=step.agent_type,
+        text=str(step.output.get("summary", "")) if is_done else f"The step failed: {step.error}",
+        data=data,
+    )
+    outbox.announce(case_events.case_updated(investigation.case))
+
+
+def _conclude(investigation: Investigation) -> None:
+    steps = list(investigation.steps.order_by("stage", "id"))
+    done = [step for step in steps if step.status == StepStatus.COMPLETED]
+    investigation.status = _verdict(len(done), len(steps))
+    investigation.finished_at = timezone.now()
+    investigation.summary = str(done[-1].output.get("summary", "")) if done else "No agent could answer."
+    investigation.confidence = _confidence(done)
+    investigation.save(update_fields=["status", "finished_at", "summary", "confidence"])
+    case = investigation.case
+    if investigation.confidence is not None and investigation.confidence > case.confidence:
+        case.confidence = investigation.confidence
+        case.save(update_fields=["confidence"])
+    missing = [step.agent_type for step in steps if step not in done]
+    text = f"Investigation {investigation.status}: {investigation.summary}"
+    if missing:
+        text += f" (without {', '.join(missing)})"
+    journal.append(
+        investigation_id=investigation.id,
+        kind=EventKind.CONCLUDED,
+        text=text,
+        data={"status": investigation.status, "missing": missing},
+    )
+    outbox.announce(events.investigation_updated(investigation))
+
+
+def _verdict(done: int, planned: int) -> str:
+    if done == planned:
+        return InvestigationStatus.COMPLETED
+    return InvestigationStatus.PARTIAL if done else InvestigationStatus.FAILED
+
+
+def _confidence(done: Sequence[InvestigationStep]) -> float | None:
+    """The mean over the agents that judge; the report only repeats them."""
+    judged = [float(step.output["confidence"]) for step in done if step.agent_type != AgentType.REPORT_GENERATOR]
+    return round(sum(judged) / len(judged), 2) if judged else None

@@ -1,0 +1,56 @@
+"""Request bodies and queries of agents and investigations."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from agents.states import AgentType, InvestigationStatus
+from aurora.rest.schemas import Body, PageQuery, Text
+
+AgentWord = Annotated[str, Field(pattern=f"^({'|'.join(AgentType.values)})$")]
+InvestigationStatusWord = Annotated[str, Field(pattern=f"^({'|'.join(InvestigationStatus.values)})$")]
+
+
+class InvestigationIn(Body):
+    """`POST /investigations`: of an alert or of a case."""
+
+    alert_id: UUID | None = None
+    case_id: UUID | None = None
+    agents: list[AgentWord] | None = Field(None, min_length=1, max_length=9)
+
+
+class InvestigationQuery(PageQuery):
+    status: InvestigationStatusWord | None = None
+    alert_id: UUID | None = None
+    case_id: UUID | None = None
+
+
+class EventQuery(PageQuery):
+    limit: int = Field(200, ge=1, le=200)
+
+
+class AgentPatch(Body):
+    """`PATCH /agents/{agent_type}`: what is absent stays; null takes the installation's default."""
+
+    enabled: bool = True
+    transport: Literal["builtin"] = "builtin"
+    failure_threshold: int | None = Field(None, ge=1, le=1000)
+    reset_timeout: float | None = Field(None, ge=0.1, le=86_400)
+    timeout: float | None = Field(None, ge=0.1, le=3_600)
+    max_concurrency: int = Field(4, ge=1, le=256)
+
+
+class BreakerCommand(Body):
+    action: Literal["reset", "force_open"]
+
+
+class DispatchIn(Body):
+    """`POST /orchestrator/dispatch`."""
+
+    agent_type: AgentWord
+    prompt: Text = Field(min_length=1, max_length=10_000)
+    case_id: UUID | None = None
+    alert_id: UUID | None = None

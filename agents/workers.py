@@ -1,0 +1,65 @@
+"""What this app does with messages: alerts become investigations, tasks are run, results move investigations on."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+from uuid import UUID
+
+from agents import events, investigations, tasks
+from aurora.bus import streams
+from aurora.bus.streams import Message
+from aurora.bus.worker import Worker
+from aurora.errors import Invalid
+from cases.events import ALERT_CREATED
+from cases.models import Alert
+from cases.states import URGENT, AlertStatus
+
+
+class AlertsWorker(Worker):
+    """Every new high or critical alert is investigated without anybody asking."""
+
+    name: ClassVar[str] = "alerts"
+    stream: ClassVar[str] = streams.ALERTS
+    group: ClassVar[str] = "orchestrator"
+    types: ClassVar[frozenset[str]] = frozenset({ALERT_CREATED})
+
+    def handle(self, message: Message) -> None:
+        if message.data.get("severity") not in URGENT:
+            return
+        alert = Alert.objects.filter(pk=_uuid(message, "id")).only("status").first()
+        if alert is None or alert.status in (AlertStatus.RESOLVED, AlertStatus.FALSE_POSITIVE):
+            return
+        investigations.start(alert_id=alert.pk, actor=investigations.ORCHESTRATOR)
+
+
+class AgentTasksWorker(Worker):
+    """Runs the agents. A step's own state says whether it is still to be done, so a second delivery does no harm."""
+
+    name: ClassVar[str] = "agent-tasks"
+    stream: ClassVar[str] = streams.AGENT_TASKS
+    group: ClassVar[str] = "agent-tasks"
+    types: ClassVar[frozenset[str]] = frozenset({events.AGENT_TASK})
+    concurrency: ClassVar[int] = 4
+    exactly_once: ClassVar[bool] = False
+
+    def handle(self, message: Message) -> None:
+        tasks.run_step(task_id=_uuid(message, "task_id"))
+
+
+class ResultsWorker(Worker):
+    """Moves investigations on when a step has ended."""
+
+    name: ClassVar[str] = "results"
+    stream: ClassVar[str] = streams.AGENT_RESULTS
+    group: ClassVar[str] = "results"
+    types: ClassVar[frozenset[str]] = frozenset({events.AGENT_RESULT})
+
+    def handle(self, message: Message) -> None:
+        investigations.advance(task_id=_uuid(message, "task_id"))
+
+
+def _uuid(message: Message, name: str) -> UUID:
+    try:
+        return UUID(str(message.data[name]))
+    except (KeyError, ValueError):
+        raise Invalid(f"The message has no valid `{name}`") from None
