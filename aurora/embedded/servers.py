@@ -268,16 +268,21 @@ def _has_user_namespaces() -> bool:
 _NAMESPACE = ["unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}", "--"]
 
 
-def _as_ordinary_user(on_parent_death: signal.Signals) -> list[str]:
-    """The words in front of a server's command that make it an ordinary user's and tie it to its starter's life."""
+def leash(on_parent_death: signal.Signals) -> list[str]:
+    """The words in front of a command that make the kernel send it a signal when its starter dies."""
     if sys.platform != "linux":
         return []
-    leash = ["--pdeathsig", on_parent_death.name.removeprefix("SIG")]
-    if os.geteuid() != 0:
-        return ["setpriv", *leash, "--"]
+    return ["setpriv", "--pdeathsig", on_parent_death.name.removeprefix("SIG"), "--"]
+
+
+def _as_ordinary_user(on_parent_death: signal.Signals) -> list[str]:
+    """The words in front of a server's command that make it an ordinary user's and tie it to its starter's life."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        return leash(on_parent_death)
     if _has_user_namespaces():
-        return [*_NAMESPACE, "setpriv", *leash, "--"]
-    return ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", *leash, "--"]
+        return [*_NAMESPACE, *leash(on_parent_death)]
+    identity = [f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    return ["setpriv", *identity, *leash(on_parent_death)[1:]]
 
 
 def _hand_over(folder: Path) -> None:

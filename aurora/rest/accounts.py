@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 from django.contrib.auth.models import Group, User
@@ -88,6 +89,15 @@ def ensure_admin(*, username: str, password: str) -> bool:
         user = User.objects.create_user(username=username, password=password, is_staff=True)
         user.groups.set([_group("admin")])
     return True
+
+
+def add_demo_account(role: str) -> str:
+    """An account named like its role, for trying the product out; returns its generated password, which is kept nowhere."""
+    password = secrets.token_urlsafe(12)
+    with transaction.atomic():
+        user = User.objects.create_user(username=role, password=password, is_staff=True)
+        user.groups.set([_group(role)])
+    return password
 
 
 def _keep_an_admin(user: User, role: str, is_active: bool) -> None:
