@@ -204,7 +204,7 @@ REST_FRAMEWORK = {
         "aurora.rest.auth.ConsoleSessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["aurora.rest.permissions.DeclaredPermission"],
-    "DEFAULT_RENDERER_CLASSES": ["aurora.rest.views.JsonRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["aurora.rest.renderers.JsonRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_SCHEMA_CLASS": "aurora.rest.openapi.ContractSchema",
     "EXCEPTION_HANDLER": "aurora.rest.problems.handle",

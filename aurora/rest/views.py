@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
-import orjson
 from pydantic import BaseModel, ValidationError
 from rest_framework.exceptions import MethodNotAllowed, UnsupportedMediaType
-from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -20,17 +18,6 @@ from aurora.rest.bodies import decode_json
 from aurora.rest.problems import problem, problems_of
 
 Model = TypeVar("Model", bound=BaseModel)
-
-
-class JsonRenderer(BaseRenderer):
-    """JSON by orjson: UTC times end in `Z`, UUIDs are text."""
-
-    media_type = "application/json"
-    format = "json"
-    charset = None
-
-    def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> bytes:
-        return b"" if data is None else orjson.dumps(data, option=orjson.OPT_UTC_Z)
 
 
 class ApiView(APIView):
