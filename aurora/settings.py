@@ -76,8 +76,9 @@ INSTALLED_APPS = [
     "realtime.apps.RealtimeConfig",
 ]
 MIDDLEWARE = [
+    "aurora.rest.middleware.EdgeMiddleware",
+    # OpenTelemetry puts its middleware here (aurora.observability.tracing).
     "aurora.rest.middleware.RequestContextMiddleware",
-    "aurora.rest.middleware.ApiErrorsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -247,7 +248,7 @@ TIME_ZONE = "UTC"
 USE_I18N = False
 USE_TZ = True
 STATIC_URL = "/static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
+STATIC_ROOT = BASE_DIR / "staticfiles" if IS_PRODUCTION else None
 STATICFILES_DIRS = [BASE_DIR / "aurora" / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},

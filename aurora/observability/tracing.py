@@ -24,7 +24,7 @@ def start() -> None:
     trace.set_tracer_provider(provider)
     if settings.OTEL_ENDPOINT:
         _export(provider)
-    DjangoInstrumentor().instrument()
+    DjangoInstrumentor().instrument(middleware_position=1)
 
 
 def current_traceparent() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.auth.backends import ModelBackend
+from rest_framework.exceptions import MethodNotAllowed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
@@ -21,7 +22,10 @@ class DeclaredPermission(BasePermission):
     """Every view declares `permissions = {"GET": "alerts:read", …}`, a tuple where any one of several is enough. What is not declared is refused."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        needed = view.permissions.get("GET" if request.method in ("HEAD", "OPTIONS") else request.method)
+        method = "GET" if request.method == "HEAD" else request.method
+        if method not in view.permissions and getattr(view, str(method).lower(), None) is None:
+            raise MethodNotAllowed(str(method))
+        needed = view.permissions.get(method)
         if needed is None or needed == PUBLIC:
             return needed == PUBLIC
         actor = request.user
