@@ -47,6 +47,8 @@ def rate(name: str, default: str) -> tuple[int, int]:
     """Requests and seconds, written `100/60`."""
     value = text(name, default)
     match = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", value)
-    if not match:
-        raise ImproperlyConfigured(f"{name}={value!r}: expected REQUESTS/SECONDS, such as {default}")
+    if not match or int(match[1]) > 1_000_000 or int(match[2]) > 86_400:
+        raise ImproperlyConfigured(
+            f"{name}={value!r}: expected REQUESTS/SECONDS (at most 1000000/86400), such as {default}"
+        )
     return int(match[1]), int(match[2])

@@ -71,3 +71,9 @@ class Unavailable(AuroraError):
     def __init__(self, detail: str | None = None, *, retry_after: float = 5.0) -> None:
         self.retry_after = retry_after
         super().__init__(detail)
+
+
+class RateLimited(Unavailable):
+    """The caller is over a limit; what it asks would pass after `retry_after` seconds."""
+
+    default_detail = "Rate limit exceeded"

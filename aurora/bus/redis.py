@@ -23,7 +23,7 @@ BLOCK_MS = 2_000
 class Purpose(Enum):
     """What a client is for, which decides how long it waits for an answer (seconds)."""
 
-    REQUEST = 0.05  # limiter and breaker, in the middle of a request: a dead Redis must not be felt
+    REQUEST = 0.045  # limiter and breaker, in the middle of a request: a dead Redis must not be felt
     COMMAND = 2.0  # the relay, admin pages, commands
     STREAM = BLOCK_MS / 1000 + 3.0  # blocking readers
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from rest_framework.exceptions import APIException
 from rest_framework.response import Response
 
-from aurora.errors import AuroraError, Conflict, Denied, Invalid, Missing, Problem, Unavailable
+from aurora.errors import AuroraError, Conflict, Denied, Invalid, Missing, Problem, RateLimited, Unavailable
 from aurora.resilience.availability import is_outage
 
 log = structlog.get_logger(__name__)
@@ -28,6 +28,7 @@ STATUS_OF: dict[type[AuroraError], int] = {
     Denied: HTTPStatus.FORBIDDEN,
     Missing: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
+    RateLimited: HTTPStatus.TOO_MANY_REQUESTS,
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 

@@ -14,7 +14,10 @@ from rest_framework.views import APIView
 
 from aurora.actors import Actor
 from aurora.errors import Invalid, Missing
+from aurora.resilience.ratelimit import Decision
+from aurora.rest import limits
 from aurora.rest.bodies import decode_json
+from aurora.rest.limit_headers import headers_for
 from aurora.rest.problems import problem, problems_of
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -25,6 +28,9 @@ class ApiView(APIView):
 
     permissions: ClassVar[Mapping[str, str | tuple[str, ...]]] = {}
     limits: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    http_method_names = ("get", "post", "put", "patch", "delete", "head")
+
+    _decision: Decision | None = None
 
     @property
     def actor(self) -> Actor:
@@ -43,6 +49,19 @@ class ApiView(APIView):
     def query(self, model: type[Model]) -> Model:
         """The query parameters as `model`; of a repeated one the last counts, as in FastAPI."""
         return _validated(model, self.request.query_params.dict(), "query")
+
+    def check_throttles(self, request: Request) -> None:
+        """DRF's place for quotas, after identity and permission: spends what the call costs. Raises RateLimited, Unavailable."""
+        names = self.limits.get(request.method or "", ("general",))
+        self._decision = limits.spend(request._request, names, request.user)
+        limits.require_room(self._decision)
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        answer = super().finalize_response(request, response, *args, **kwargs)
+        if self._decision is not None:
+            for name, value in headers_for(self._decision).items():
+                answer.headers.setdefault(name, value)
+        return answer
 
     def http_method_not_allowed(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         raise MethodNotAllowed(request.method or "")

@@ -1,0 +1,57 @@
+"""Quotas at the API's edge: which apply to a call, and what their standing adds to its answer."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from functools import cache
+
+from django.conf import settings
+from django.http import HttpRequest
+
+from aurora.actors import Actor
+from aurora.bus.redis import Purpose, client
+from aurora.errors import RateLimited, Unavailable
+from aurora.resilience.ratelimit import Decision, Limiter, Policy, identity_of
+from aurora.rest.auth import address_of
+from aurora.rest.limit_headers import refusal_sentence
+
+INGEST = "ingest"
+
+_lock = threading.Lock()
+_limiter: Limiter | None = None
+
+
+def spend(request: HttpRequest, names: Sequence[str], caller: object) -> Decision:
+    """Counts a call against every quota in `names`, or against none of them. The caller is its key, its account, else its address."""
+    known = caller if isinstance(caller, Actor) else None
+    identity = identity_of(
+        api_key_id=known.key_id if known else None,
+        username=known.name if known else None,
+        address=address_of(request),
+    )
+    return _shared().hit(identity, tuple(_policy(name) for name in names))
+
+
+def require_room(decision: Decision) -> None:
+    """Raises RateLimited when the call was refused; for intake Unavailable: senders such as Alertmanager repeat a 503 and drop on a 429."""
+    if decision.allowed:
+        return
+    if any(standing.policy.name == INGEST for standing in decision.standings):
+        sentence = f"Ingest is overloaded. Try again in {decision.retry_after} seconds."
+        raise Unavailable(sentence, retry_after=decision.retry_after)
+    raise RateLimited(refusal_sentence(decision), retry_after=decision.retry_after)
+
+
+@cache
+def _policy(name: str) -> Policy:
+    quota, window = settings.RATE_LIMITS[name]
+    return Policy(name, quota, window)
+
+
+def _shared() -> Limiter:
+    global _limiter
+    with _lock:
+        if _limiter is None:
+            _limiter = Limiter(client(Purpose.REQUEST))
+        return _limiter

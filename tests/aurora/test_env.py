@@ -1,0 +1,37 @@
+"""Typed readers of the environment."""
+
+from __future__ import annotations
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from aurora import env
+
+
+def test_a_rate_is_requests_and_seconds(monkeypatch):
+    monkeypatch.setenv("AURORA_RATE_X", " 100/60 ")
+    assert env.rate("AURORA_RATE_X", "1/1") == (100, 60)
+
+
+@pytest.mark.parametrize("text", ["100", "100/", "/60", "0/60", "100/0", "-1/60", "1.5/60", "100/m", "9999999/60"])
+def test_a_rate_that_cannot_be_meant_is_refused_with_its_name(monkeypatch, text):
+    monkeypatch.setenv("AURORA_RATE_X", text)
+    with pytest.raises(ImproperlyConfigured, match="AURORA_RATE_X"):
+        env.rate("AURORA_RATE_X", "1/1")
+
+
+def test_an_unset_rate_takes_its_default():
+    assert env.rate("AURORA_RATE_UNSET", "5/60") == (5, 60)
+
+
+@pytest.mark.parametrize("text", ["eight", "-1", "0", "1.5"])
+def test_a_number_that_is_none_is_refused_with_its_name(monkeypatch, text):
+    monkeypatch.setenv("AURORA_X", text)
+    with pytest.raises(ImproperlyConfigured, match="AURORA_X"):
+        env.integer("AURORA_X", 1)
+
+
+def test_a_word_outside_of_the_choice_is_refused(monkeypatch):
+    monkeypatch.setenv("AURORA_X", "prod")
+    with pytest.raises(ImproperlyConfigured, match="local, production"):
+        env.choice("AURORA_X", "local", ["local", "production"])

@@ -1,0 +1,63 @@
+"""Quotas at the API's edge."""
+
+from __future__ import annotations
+
+import pytest
+
+from aurora.rest import limits
+from tests.cast import ApiClient
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def quota(settings, redis_client):
+    """Sets a quota for the test; policies are cached by name."""
+
+    def put(name: str, requests: int) -> None:
+        settings.RATE_LIMITS = settings.RATE_LIMITS | {name: (requests, 60)}
+        limits._policy.cache_clear()
+
+    yield put
+    limits._policy.cache_clear()
+
+
+def test_a_limited_answer_tells_the_standing(quota):
+    quota("general", 100)
+    answer = ApiClient("viewer").call("GET", "/alerts")
+    assert answer.headers["RateLimit-Policy"] == '"general";q=100;w=60'
+    assert answer.headers["RateLimit"].startswith('"general";r=99;t=')
+
+
+def test_over_the_limit_the_sentence_and_the_header_say_the_same(quota):
+    quota("general", 2)
+    viewer = ApiClient("viewer")
+    answers = [viewer.call("GET", "/alerts") for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    wait = answers[2].headers["Retry-After"]
+    assert answers[2].json() == {"detail": f"Rate limit exceeded. Try again in {wait} seconds."}
+
+
+def test_another_caller_has_a_quota_of_its_own(quota):
+    quota("general", 1)
+    ApiClient("viewer").call("GET", "/alerts")
+    assert ApiClient("viewer").call("GET", "/alerts").status_code == 200
+
+
+def test_a_refused_investigation_burns_no_general_quota(quota):
+    quota("investigations", 1)
+    quota("general", 3)
+    analyst = ApiClient("analyst")
+    for _ in range(4):
+        analyst.call("POST", "/investigations", {})
+    assert analyst.call("GET", "/alerts").status_code == 200
+
+
+def test_overloaded_intake_says_503_so_that_senders_repeat(quota):
+    quota("ingest", 1)
+    sensor = ApiClient("api_service")
+    body = {"title": "t", "source": "s", "severity": "low"}
+    sensor.call("POST", "/ingest/generic", body)
+    answer = sensor.call("POST", "/ingest/generic", body)
+    assert answer.status_code == 503
+    assert int(answer.headers["Retry-After"]) >= 1
