@@ -8,7 +8,8 @@ transaction: two deliveries that overlap wait for each other and never deadlock.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -21,7 +22,7 @@ from aurora.bus import outbox
 from aurora.errors import Invalid
 from aurora.ids import new_id
 from cases import events, upserts
-from cases.models import Alert, IngestReceipt, IngestReject
+from cases.models import Alert, AlertSighting, IngestReceipt, IngestReject
 from cases.normalizers import Ignored, NormalizedAlert, RawRecord, normalize, split
 
 _KEPT_OF_A_REJECT = 64 * 1024
@@ -121,30 +122,54 @@ class _Stored:
 
 
 def _store(alerts: Sequence[NormalizedAlert]) -> list[_Stored]:
-    """Writes alerts, IOCs, links and events. One result for each distinct alert."""
-    rows = _distinct(alerts, timezone.now())
-    stored = [_Stored(row, is_created) for row, is_created in upserts.alerts(rows)]
-    fresh = [item.alert for item in stored if item.is_created]
+    """Writes alerts, repetitions, IOCs, links and events. One result for each distinct alert."""
+    groups = _distinct(alerts, timezone.now())
+    rows = [_merged(group) for group in groups]
+    outcomes = upserts.alerts(rows)
+    for row in rows:
+        row.id = outcomes[row.dedup_hash].id
+    fresh = [row for row in rows if outcomes[row.dedup_hash].is_created]
     ioc_ids = upserts.iocs(rows)
     upserts.links(fresh, ioc_ids)
-    upserts.pivots(fresh)
+    upserts.pivots(rows)
+    upserts.sightings(_repetitions(groups, outcomes))
+    stored = [_Stored(outcomes[row.dedup_hash].applied_to(row), outcomes[row.dedup_hash].is_created) for row in rows]
     outbox.announce_all(
         events.alert_created(item.alert) if item.is_created else events.alert_updated(item.alert) for item in stored
     )
     return stored
 
 
-def _distinct(alerts: Sequence[NormalizedAlert], now: datetime) -> list[Alert]:
-    """Unsaved rows, one for each dedup hash, `count` being how often it came; in the order of their hashes."""
-    by_hash: dict[str, Alert] = {}
+def _distinct(alerts: Sequence[NormalizedAlert], now: datetime) -> list[list[Alert]]:
+    """Unsaved rows, those of one dedup hash together, in the order of the hashes."""
+    groups: dict[str, list[Alert]] = {}
     for alert in alerts:
         row = _row_of(alert, now)
-        known = by_hash.setdefault(row.dedup_hash, row)
-        if known is not row:
-            known.count += 1
-            known.first_seen = min(known.first_seen, row.first_seen)
-            known.last_seen = max(known.last_seen, row.last_seen)
-    return [by_hash[key] for key in sorted(by_hash)]
+        groups.setdefault(row.dedup_hash, []).append(row)
+    return [groups[key] for key in sorted(groups)]
+
+
+def _merged(group: list[Alert]) -> Alert:
+    """The row that stands for a group: its first, seen as often and as long as all of it, on all their assets."""
+    if len(group) == 1:
+        return group[0]
+    row = copy(group[0])
+    row.count = len(group)
+    row.first_seen = min(item.first_seen for item in group)
+    row.last_seen = max(item.last_seen for item in group)
+    for name in ("affected_assets", "users", "mitre_techniques"):
+        setattr(row, name, list(dict.fromkeys(value for item in group for value in getattr(item, name))))
+    return row
+
+
+def _repetitions(groups: Sequence[list[Alert]], outcomes: Mapping[str, upserts.Outcome]) -> list[AlertSighting]:
+    """Everything that is not the first sighting of its alert."""
+    return [
+        AlertSighting(alert_id=outcome.id, seen_at=item.first_seen, metadata=item.metadata, raw=item.raw)
+        for group in groups
+        for outcome in (outcomes[group[0].dedup_hash],)
+        for item in group[1 if outcome.is_created else 0 :]
+    ]
 
 
 def _row_of(alert: NormalizedAlert, now: datetime) -> Alert:

@@ -123,6 +123,22 @@ class Alert(models.Model):
         return self.title
 
 
+class AlertSighting(models.Model):
+    """A repetition of an alert: when, and the record as the sensor sent it. The first sighting is the alert itself."""
+
+    alert = models.ForeignKey(Alert, on_delete=models.CASCADE, related_name="sightings", db_index=False)
+    seen_at = models.DateTimeField()
+    metadata = models.JSONField(default=dict, blank=True)
+    raw = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["seen_at"]
+        indexes = [models.Index(fields=["alert", "seen_at"], name="sighting_of_alert")]
+
+    def __str__(self) -> str:
+        return f"{self.alert_id} at {self.seen_at}"
+
+
 class Ioc(models.Model):
     """An indicator of compromise: an observable with what is known of it. Unique by type and canonical value."""
 

@@ -6,14 +6,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
 from django.db import connection
 
 from aurora.ids import new_id
-from cases.models import Alert, AlertIoc, AlertPivot, Ioc
+from cases.models import Alert, AlertIoc, AlertPivot, AlertSighting, Ioc
 
 IocIds = Mapping[tuple[str, str], UUID]
 
@@ -40,15 +41,30 @@ _ALERT_COLUMNS: tuple[tuple[str, str], ...] = (
     ("updated_at", "timestamptz"),
 )
 _ALERT = Alert._meta.db_table
+_LONGEST_LIST = 256
+"""A detection seen on more assets than this lists the first ones; the pivots know them all."""
+
+
+def _union(column: str) -> str:
+    """SQL for what a stored list becomes when the same alert comes again: the stored values first, new ones behind them."""
+    old, new = f"{_ALERT}.{column}", f"excluded.{column}"
+    return f"""CASE WHEN {old} @> {new} OR jsonb_array_length({old}) >= {_LONGEST_LIST} THEN {old}
+        ELSE {old} || (SELECT jsonb_agg(value) FROM jsonb_array_elements({new}) WHERE NOT {old} @> value) END"""
+
+
 _UPSERT_ALERTS = f"""
     INSERT INTO {_ALERT} ({", ".join(name for name, _ in _ALERT_COLUMNS)})
     SELECT * FROM unnest({", ".join(f"%s::{kind}[]" for _, kind in _ALERT_COLUMNS)})
     ON CONFLICT (dedup_hash) DO UPDATE SET
         count = {_ALERT}.count + excluded.count,
+        affected_assets = {_union("affected_assets")},
+        users = {_union("users")},
+        mitre_techniques = {_union("mitre_techniques")},
         first_seen = least({_ALERT}.first_seen, excluded.first_seen),
         last_seen = greatest({_ALERT}.last_seen, excluded.last_seen),
         updated_at = excluded.updated_at
-    RETURNING dedup_hash, xmax = 0, id, severity, status, count, first_seen, last_seen, created_at, case_id, assignee_id
+    RETURNING dedup_hash, xmax = 0, id, severity, status, count, first_seen, last_seen, created_at,
+        case_id, assignee_id, affected_assets, users, mitre_techniques
 """
 _IOC = Ioc._meta.db_table
 _UPSERT_IOCS = f"""
@@ -72,16 +88,50 @@ _INSERT_LINKS = f"""
 _INSERT_PIVOTS = f"""
     INSERT INTO {AlertPivot._meta.db_table} (alert_id, kind, value)
     SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[])
+    ON CONFLICT (kind, value, alert_id) DO NOTHING
+"""
+_INSERT_SIGHTINGS = f"""
+    INSERT INTO {AlertSighting._meta.db_table} (alert_id, seen_at, metadata, raw)
+    SELECT * FROM unnest(%s::uuid[], %s::timestamptz[], %s::jsonb[], %s::text[])
 """
 
 
-def alerts(rows: Sequence[Alert]) -> list[tuple[Alert, bool]]:
-    """Inserts the rows, or raises the count of those that are there. Returns each as it now stands, and whether it is new."""
+class Outcome(NamedTuple):
+    """How an alert stands after its upsert."""
+
+    is_created: bool
+    id: UUID
+    severity: str
+    status: str
+    count: int
+    first_seen: datetime
+    last_seen: datetime
+    created_at: datetime
+    case_id: UUID | None
+    assignee_id: int | None
+    affected_assets: str
+    users: str
+    mitre_techniques: str
+
+    def applied_to(self, row: Alert) -> Alert:
+        """`row`, as sent, with what is stored."""
+        for name in ("id", "severity", "status", "count", "first_seen", "last_seen", "created_at"):
+            setattr(row, name, getattr(self, name))
+        row.case_id, row.assignee_id = self.case_id, self.assignee_id
+        if not self.is_created:
+            row.affected_assets = orjson.loads(self.affected_assets)
+            row.users = orjson.loads(self.users)
+            row.mitre_techniques = orjson.loads(self.mitre_techniques)
+        row._state.adding = False
+        return row
+
+
+def alerts(rows: Sequence[Alert]) -> dict[str, Outcome]:
+    """Inserts the rows, or raises the count of those that are there. Returns how each now stands, by dedup hash."""
     if not rows:
-        return []
+        return {}
     columns = [[_alert_value(row, name, kind) for row in rows] for name, kind in _ALERT_COLUMNS]
-    by_hash = {row.dedup_hash: row for row in rows}
-    return [_as_stored(by_hash[found[0]], found) for found in _execute(_UPSERT_ALERTS, columns)]
+    return {found[0]: Outcome(*found[1:]) for found in _execute(_UPSERT_ALERTS, columns)}
 
 
 def iocs(rows: Sequence[Alert]) -> IocIds:
@@ -113,10 +163,22 @@ def links(rows: Sequence[Alert], ioc_ids: IocIds) -> None:
 
 
 def pivots(rows: Sequence[Alert]) -> None:
-    """Indexes new alerts by asset, user and technique."""
+    """Indexes alerts by asset, user and technique; what is indexed already stays."""
     found = [(row.id, kind, value) for row in rows for kind, value in _pivots_of(row)]
     if found:
         _execute(_INSERT_PIVOTS, [list(column) for column in zip(*found, strict=True)])
+
+
+def sightings(rows: Sequence[AlertSighting]) -> None:
+    """Keeps repetitions."""
+    if rows:
+        columns = [
+            [row.alert_id for row in rows],
+            [row.seen_at for row in rows],
+            [orjson.dumps(row.metadata).decode() for row in rows],
+            [row.raw for row in rows],
+        ]
+        _execute(_INSERT_SIGHTINGS, columns)
 
 
 def _pivots_of(row: Alert) -> set[tuple[str, str]]:
@@ -128,13 +190,6 @@ def _pivots_of(row: Alert) -> set[tuple[str, str]]:
 def _alert_value(row: Alert, name: str, kind: str) -> object:
     value = getattr(row, name)
     return orjson.dumps(value).decode() if kind == "jsonb" else value
-
-
-def _as_stored(row: Alert, found: Sequence[Any]) -> tuple[Alert, bool]:
-    _, is_new, row.id, row.severity, row.status, row.count, row.first_seen, row.last_seen, row.created_at = found[:9]
-    row.case_id, row.assignee_id = found[9:]
-    row._state.adding = False
-    return row, bool(is_new)
 
 
 def _execute(sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
