@@ -41,7 +41,9 @@ def lock(data_dir: Path) -> IO[str]:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.seek(0)
-        raise AlreadyRunning(f"process {file.read().strip() or '?'} already runs in {data_dir}") from None
+        holder = file.read().strip() or "?"
+        file.close()
+        raise AlreadyRunning(f"process {holder} already runs in {data_dir}") from None
     file.truncate(0)
     file.write(f"{os.getpid()}\n")
     file.flush()

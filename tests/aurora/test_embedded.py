@@ -1,0 +1,146 @@
+"""The embedded servers: stale files, left-over processes, two installations, the starter's death."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+
+from aurora.embedded import group, locations
+from aurora.embedded.group import AlreadyRunning, Child, Group
+from aurora.embedded.servers import Postgres, Redis
+from tests.waiting import until
+
+QUICK = {"fsync": "off"}
+
+
+def _servers(folder: Path) -> list[Postgres | Redis]:
+    sockets = locations.socket_dir(folder)
+    return [Postgres(folder / "postgres", sockets, QUICK), Redis(folder / "redis", sockets)]
+
+
+@pytest.fixture
+def installation(tmp_path):
+    servers = _servers(tmp_path / "data")
+    yield servers
+    for server in servers:
+        server.stop()
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return b"Z" not in Path(f"/proc/{pid}/stat").read_bytes().rsplit(b")", 1)[1].split()[0]
+    except OSError:
+        return False
+
+
+def test_a_crashed_server_starts_again_with_what_was_kept(installation):
+    postgres, embedded_redis = installation
+    for server in installation:
+        server.start()
+    with psycopg.connect(postgres.conninfo(), autocommit=True) as connection:
+        connection.execute("CREATE TABLE kept (x int)")
+    client = redis.Redis(unix_socket_path=str(embedded_redis.socket))
+    client.xadd("aurora:alerts", {"a": 1})
+    client.execute_command("BGREWRITEAOF")
+    for server in installation:
+        server.process.kill()
+        server.process.wait()
+        server.start()
+    with psycopg.connect(postgres.conninfo()) as connection:
+        assert connection.execute("SELECT count(*) FROM kept").fetchone() == (0,)
+    assert redis.Redis(unix_socket_path=str(embedded_redis.socket)).xlen("aurora:alerts") == 1
+
+
+def test_a_pid_file_that_names_somebody_else_is_no_obstacle(installation):
+    postgres = installation[0]
+    postgres.start()
+    postgres.stop()
+    (postgres.data / "postmaster.pid").write_text(f"{os.getpid()}\n{postgres.data}\n")
+    postgres.start()
+    assert postgres.answers()
+
+
+def test_a_server_left_by_a_crash_is_ended_first(installation):
+    first, second = installation[0], Postgres(installation[0].directory, installation[0].sockets, QUICK)
+    first.start()
+    left = first.process.pid
+    second.start()
+    assert not _is_alive(left) or first.process.poll() is not None
+    assert second.answers()
+    second.stop()
+
+
+def test_two_installations_do_not_meet(tmp_path):
+    pairs = [_servers(tmp_path / name) for name in ("one", "two")]
+    try:
+        for number, (_, embedded_redis) in enumerate(pairs):
+            embedded_redis.start()
+            redis.Redis(unix_socket_path=str(embedded_redis.socket)).set("who", number)
+        found = [redis.Redis(unix_socket_path=str(pair[1].socket)).get("who") for pair in pairs]
+        assert found == [b"0", b"1"]
+    finally:
+        for _, embedded_redis in pairs:
+            embedded_redis.stop()
+
+
+def test_a_path_too_long_for_a_socket_moves_the_sockets(tmp_path):
+    deep = tmp_path / ("d" * 120)
+    assert locations.socket_dir(deep).parent != deep
+    assert locations.socket_dir(tmp_path / "a" / ("d" * 120)) != locations.socket_dir(deep)
+
+
+def test_the_servers_die_with_their_starter(tmp_path):
+    script = f"""
+        from pathlib import Path
+        import time
+        from aurora.embedded.servers import Redis
+        server = Redis(Path({str(tmp_path)!r}) / "redis", Path({str(tmp_path)!r}) / "run")
+        server.start()
+        print(server.process.pid, flush=True)
+        time.sleep(60)
+    """
+    starter = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE, text=True)
+    assert starter.stdout is not None
+    pid = int(next(line for line in starter.stdout if line.strip().isdigit()))
+    starter.kill()
+    starter.wait()
+    starter.stdout.close()
+    until(lambda: not _is_alive(pid))
+
+
+def test_a_data_directory_has_one_group(tmp_path):
+    with group.lock(tmp_path), pytest.raises(AlreadyRunning, match=str(os.getpid())):
+        group.lock(tmp_path)
+
+
+def test_a_child_that_dies_is_started_again_and_all_stop_on_request(tmp_path):
+    child = Child("sleeper", ["-c", "import time; time.sleep(60)"])
+    running = Group([], [child], tmp_path)
+    running.start_children()
+    assert child.process is not None
+    first = child.process.pid
+    os.kill(first, signal.SIGKILL)
+    child.process.wait()
+    running._look_after(child)
+    assert child.process.pid != first
+    running.stop()
+    assert not child.is_running()
+
+
+def test_a_server_under_a_drill_stays_down(installation, tmp_path):
+    embedded_redis = installation[1]
+    embedded_redis.start()
+    running = Group([embedded_redis], [], tmp_path)
+    (tmp_path / "drill.redis").touch()
+    embedded_redis.process.kill()
+    embedded_redis.process.wait()
+    running._look_after(embedded_redis)
+    assert not embedded_redis.is_running()
