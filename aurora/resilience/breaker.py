@@ -1,0 +1,380 @@
+"""The circuit breaker that callers hold: one per name and process, shared through Redis when it is given a
+store.
+
+    breaker = Breaker("agent.threat_hunter", BreakerSettings(), store=store)
+    output = breaker.call(lambda: client.send(task))        # or `await breaker.acall(…)`
+    with breaker.admit() as permit:                         # or by hand
+        ...
+        permit.fail("the agent answered: failed")           # a failure that no exception tells of
+
+The decisions are `breaker_machine.advance`, or the same table in Redis. Closed and quiet, a call touches a
+lock for a moment and no network; the store is asked only about failures, first successes after them, probes
+and what operators order. That takes one short round trip on the calling thread, in `acall` too: it is bounded
+by the client's timeout and rarer than hops to a thread would be worth.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import math
+import secrets
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+import structlog
+
+from aurora.errors import Conflict, Denied, Invalid, Missing, Unavailable
+from aurora.resilience.breaker_machine import (
+    BreakerSettings,
+    BreakerSnapshot,
+    Counts,
+    Event,
+    Kind,
+    Known,
+    State,
+    Status,
+    Step,
+    Transition,
+    View,
+    advance,
+)
+from aurora.resilience.breaker_store import BreakerStore
+
+__all__ = [
+    "Breaker",
+    "BreakerOpen",
+    "BreakerSettings",
+    "BreakerSnapshot",
+    "Permit",
+    "Status",
+    "Transition",
+    "is_outage",
+]
+
+T = TypeVar("T")
+
+LAST_ERROR_LENGTH = 300
+CLOSED: Final = Status.CLOSED
+
+log = structlog.get_logger(__name__)
+
+
+class BreakerOpen(Unavailable):
+    """Refused without trying. `retry_after` is the time in seconds until the next probe may be admitted."""
+
+    def __init__(self, name: str, *, retry_after: float, detail: str) -> None:
+        self.name = name
+        super().__init__(detail, retry_after=retry_after)
+
+
+# Nothing was learnt about the callee: another breaker refused and counted, or nobody waits for the answer any
+# more.
+NO_VERDICT: Final = (BreakerOpen, asyncio.CancelledError, concurrent.futures.CancelledError)
+CALLERS_FAULT: Final = (Invalid, Denied, Missing, Conflict)
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether `error` speaks against the callee. Refused, reset, timed out, garbled, answered with a 5xx, and
+    anything else that is an `Exception`: a fault nobody thought of must be able to open a breaker."""
+    return not isinstance(error, CALLERS_FAULT)
+
+
+class Permit:
+    """Leave to make one call. Exactly one verdict counts, the first; as a context manager it gives the one
+    that the block's end suggests."""
+
+    __slots__ = ("_breaker", "_generation", "_is_settled")
+
+    def __init__(self, breaker: Breaker, generation: int) -> None:
+        self._breaker = breaker
+        self._generation = generation
+        self._is_settled = False
+
+    def succeed(self) -> None:
+        if not self._is_settled:
+            self._is_settled = True
+            self._breaker._succeed(self._generation)
+
+    def fail(self, error: BaseException | str) -> None:
+        if not self._is_settled:
+            self._is_settled = True
+            self._breaker._fail(self._generation, error)
+
+    def cancel(self) -> None:
+        """Give the permit back without a verdict: nothing was learnt about the callee."""
+        if not self._is_settled:
+            self._is_settled = True
+            self._breaker._cancel(self._generation)
+
+    def settle(self, error: BaseException) -> None:
+        """`fail` if the breaker counts `error` as a failure, else `cancel`. Cancellation, interrupts and the
+        refusal of another breaker are never asked about."""
+        is_verdict = isinstance(error, Exception) and not isinstance(error, NO_VERDICT)
+        if is_verdict and self._breaker.counts_as_failure(error):
+            self.fail(error)
+        else:
+            self.cancel()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.succeed()
+        else:
+            self.settle(error)
+
+
+class Breaker:
+    """One guarded dependency. Safe for threads and for coroutines; nothing is held while the call runs.
+
+    `on_transition` is called once per transition over all processes, in the process that caused it.
+    `settings` may be replaced at any time; what is already open may keep its end.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: BreakerSettings,
+        *,
+        store: BreakerStore | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        detail: str = "Agent service unavailable",
+        on_transition: Callable[[Transition], None] | None = None,
+        counts_as_failure: Callable[[BaseException], bool] = is_outage,
+    ) -> None:
+        self.name = name
+        self.settings = settings
+        self.detail = detail
+        self.counts_as_failure = counts_as_failure
+        self._store = store
+        self._clock = clock
+        self._on_transition = on_transition
+        self._lock = threading.Lock()
+        self._state = State()
+        self._version = 0
+        self._differs = False
+        self._is_joined = store is None
+        self._is_shared = False
+        self._totals = Counts()
+        self._successes = self._failures = self._rejected = 0
+
+    def call(self, fn: Callable[[], T]) -> T:
+        """Run `fn` if admitted. Raises BreakerOpen, or whatever `fn` raises. The time limit belongs inside
+        `fn`: one around this call would look like a cancellation, and a callee that hangs would never count
+        as failing."""
+        permit = self.admit()
+        try:
+            result = fn()
+        except BaseException as error:
+            permit.settle(error)
+            raise
+        permit.succeed()
+        return result
+
+    async def acall(self, fn: Callable[[], Awaitable[T]]) -> T:
+        """`call` for a coroutine function. A cancelled call returns its permit without a verdict."""
+        permit = self.admit()
+        try:
+            result = await fn()
+        except BaseException as error:
+            permit.settle(error)
+            raise
+        permit.succeed()
+        return result
+
+    def admit(self) -> Permit:
+        """Leave to make one call now; the caller must settle it. Raises BreakerOpen."""
+        if not self._is_joined:
+            self._join()
+        state = self._state
+        if state.status is CLOSED:
+            return Permit(self, state.generation)
+        return Permit(self, self._knock(state))
+
+    def snapshot(self) -> BreakerSnapshot:
+        """The breaker as it is now; with a store, one round trip, which also writes this process's counts."""
+        if not self._is_joined:
+            self._join()
+        else:
+            self.read_shared()
+        with self._lock:
+            state, totals, is_shared = self._state, self._totals, self._is_shared
+            counts = Counts(
+                totals.successes + self._successes,
+                totals.failures + self._failures,
+                totals.rejected + self._rejected,
+            )
+        return BreakerSnapshot(
+            state=state.status,
+            is_forced=state.is_forced,
+            failure_count=state.failure_count,
+            failure_threshold=self.settings.failure_threshold,
+            reset_timeout=self.settings.reset_timeout,
+            opened_at=self._date(state.opened_at),
+            next_probe_at=self._date(state.probe_at),
+            last_error=state.last_error or None,
+            trips=state.trips,
+            successes=counts.successes,
+            failures=counts.failures,
+            rejected=counts.rejected,
+            shared=is_shared,
+        )
+
+    def force_open(self) -> None:
+        """Refuse every call, without probes, until `reset` or `force_closed`."""
+        self._order(Kind.FORCE_OPEN)
+
+    def force_closed(self) -> None:
+        """Admit every call, whatever fails, until `reset` or `force_open`."""
+        self._order(Kind.FORCE_CLOSED)
+
+    def reset(self) -> None:
+        """Closed, counting from zero, out of the operator's hand; calls under way no longer matter."""
+        self._order(Kind.RESET)
+
+    def adopt(self, view: View) -> None:
+        """Take over a state that another process made, unless it is older than what is known here."""
+        with self._lock:
+            if view.version > self._version or (view.version == self._version and not self._differs):
+                self._state = view.state.shifted(self._clock())
+                self._version = view.version
+                self._differs = False
+                self._totals = view.counts
+
+    def read_shared(self) -> bool:
+        """Bring this process and the store together. False when there is no store, or no answer from it."""
+        return self._ask(None) is not None
+
+    def write_counts(self) -> None:
+        """Add this process's counts to the shared ones, if there are any to add."""
+        if self._successes or self._failures or self._rejected:
+            self.read_shared()
+
+    def _join(self) -> None:
+        # The listener subscribes first and reads again once subscribed, so no change falls between this read
+        # and it.
+        if self._store is not None:
+            self._store.join(self)
+            self.read_shared()
+        self._is_joined = True
+
+    def _knock(self, state: State) -> int:
+        """The generation under which a caller may probe, or BreakerOpen."""
+        now = self._clock()
+        if now >= state.probe_at:
+            step = self._apply(Event(Kind.ADMIT))
+            if step.is_admitted:
+                return step.state.generation
+            state = step.state
+        with self._lock:
+            self._rejected += 1
+        # Neither a probe's whole lease nor the absent next probe of a forced breaker is worth waiting for.
+        wait = min(max(0.0, state.probe_at - now), self.settings.reset_timeout)
+        raise BreakerOpen(self.name, retry_after=wait, detail=self.detail)
+
+    def _succeed(self, generation: int) -> None:
+        with self._lock:
+            self._successes += 1
+            state = self._state
+        if state.generation == generation and (state.failure_count or state.status is not CLOSED):
+            self._apply(Event(Kind.SUCCEED, generation))
+
+    def _fail(self, generation: int, error: BaseException | str) -> None:
+        with self._lock:
+            self._failures += 1
+            is_late = self._state.generation != generation
+        if not is_late:
+            self._apply(Event(Kind.FAIL, generation, _told(error)))
+
+    def _cancel(self, generation: int) -> None:
+        state = self._state
+        if state.generation == generation and state.status is not CLOSED:
+            self._apply(Event(Kind.CANCEL, generation))
+
+    def _order(self, kind: Kind) -> None:
+        if not self._is_joined:
+            self._join()
+        self._apply(Event(kind))
+
+    def _apply(self, event: Event) -> Step:
+        step = self._ask(event)
+        if step is None:
+            with self._lock:
+                step = advance(self._state, event, settings=self.settings, now=self._clock())
+                if step.state is not self._state:
+                    step = self._diverge(step)
+        if step.is_transition:
+            self._announce(step)
+        return step
+
+    def _diverge(self, step: Step) -> Step:
+        """Keep a state that was decided here alone."""
+        if self._store is not None and step.state.generation != self._state.generation:
+            # The store may take this generation over later: no other process may have counted up to the same.
+            # Redis's own are microseconds, far below; Lua's numbers are exact up to 2^53.
+            unique = (1 << 52) | secrets.randbits(52)
+            step = replace(step, state=replace(step.state, generation=unique))
+        self._state = step.state
+        self._differs = True
+        return step
+
+    def _ask(self, event: Event | None) -> Step | None:
+        """What the store did with `event`; None when this process is on its own."""
+        if self._store is None:
+            return None
+        with self._lock:
+            known = Known(self._version, self._state.shifted(-self._clock()), self._differs)
+            counts = Counts(self._successes, self._failures, self._rejected)
+            self._successes = self._failures = self._rejected = 0
+        answer = self._store.ask(self.name, event, settings=self.settings, known=known, counts=counts)
+        self._is_shared = answer is not None
+        if answer is None:
+            with self._lock:
+                self._successes += counts.successes
+                self._failures += counts.failures
+                self._rejected += counts.rejected
+            return None
+        self.adopt(answer.view)
+        state = answer.view.state.shifted(self._clock())
+        return Step(state, answer.before, answer.is_admitted, answer.is_transition)
+
+    def _announce(self, step: Step) -> None:
+        if self._on_transition is None:
+            return
+        wait = step.state.probe_at - self._clock()
+        transition = Transition(
+            name=self.name,
+            before=step.before,
+            after=step.state.status,
+            is_forced=step.state.is_forced,
+            failure_count=step.state.failure_count,
+            last_error=step.state.last_error or None,
+            retry_after=None if math.isinf(wait) else max(0.0, wait),
+            is_shared=self._is_shared,
+        )
+        try:
+            self._on_transition(transition)
+        except Exception:
+            # A listener's fault must not replace the result of the call that happened to cause the
+            # transition.
+            log.exception("breaker_announcement_failed", breaker=self.name)
+
+    def _date(self, moment: float | None) -> datetime | None:
+        if moment is None or math.isinf(moment):
+            return None
+        return datetime.now(UTC) + timedelta(seconds=moment - self._clock())
+
+
+def _told(error: BaseException | str) -> str:
+    text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+    # Redis takes bytes; a lone surrogate from hostile text has none.
+    return text[:LAST_ERROR_LENGTH].encode("utf-8", "replace").decode()

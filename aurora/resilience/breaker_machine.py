@@ -1,0 +1,261 @@
+"""The circuit breaker as a pure function: state, event and the time in, next state and effects out.
+
+No clock, no lock, no network. `aurora.resilience.breaker` puts a lock around it; `breaker.lua` beside this
+file is the same table on Redis's clock, and a test drives both with the same events. All times are seconds on
+whatever monotonic clock the caller uses; `State.shifted` turns them into durations, the only form in which
+they leave a process.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+
+from aurora.errors import Invalid
+
+
+class Status(StrEnum):
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half-open"
+
+
+class Kind(StrEnum):
+    ADMIT = "admit"
+    SUCCEED = "succeed"
+    FAIL = "fail"
+    CANCEL = "cancel"
+    FORCE_OPEN = "force_open"
+    FORCE_CLOSED = "force_closed"
+    RESET = "reset"
+
+
+VERDICTS = frozenset({Kind.SUCCEED, Kind.FAIL, Kind.CANCEL})
+
+
+@dataclass(frozen=True)
+class BreakerSettings:
+    """When to open, for how long, and how long a probe may take before another caller gets its turn
+    (seconds)."""
+
+    failure_threshold: int = 3
+    reset_timeout: float = 30.0
+    probe_lease: float = 60.0
+
+    def __post_init__(self) -> None:
+        if self.failure_threshold < 1:
+            raise Invalid("failure_threshold must be at least 1")
+        for field in ("reset_timeout", "probe_lease"):
+            seconds = getattr(self, field)
+            if not (math.isfinite(seconds) and seconds >= 0):
+                raise Invalid(f"{field} must be zero or a positive number of seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Everything that decides. `generation` is the fence: it changes with every transition and with every
+    probe granted, and a verdict that bears another one moves nothing. `probe_at` is the moment from which one
+    caller may be let through: the end of the open time, or of the present probe's lease; infinite while
+    closed and while forced open."""
+
+    status: Status = Status.CLOSED
+    generation: int = 0
+    failure_count: int = 0
+    is_forced: bool = False
+    opened_at: float | None = None
+    probe_at: float = math.inf
+    trips: int = 0
+    last_error: str = ""
+
+    def shifted(self, seconds: float) -> State:
+        """The same state on a clock that runs `seconds` ahead of this one."""
+        if self.status is Status.CLOSED:
+            return self  # it bears no instants
+        opened_at = None if self.opened_at is None else self.opened_at + seconds
+        return replace(self, opened_at=opened_at, probe_at=self.probe_at + seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What happened. Verdicts bear the generation under which their call was admitted; a failure bears its
+    text."""
+
+    kind: Kind
+    generation: int = 0
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The state after an event and its two possible effects: the caller is let through, listeners are told of
+    a move to another status, or into or out of an operator's hand."""
+
+    state: State
+    before: Status
+    is_admitted: bool = False
+    is_transition: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Outcomes since the breaker exists; they decide nothing."""
+
+    successes: int = 0
+    failures: int = 0
+    rejected: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A state as it crosses processes: times relative to the moment of writing, `version` for the order of
+    views."""
+
+    name: str
+    version: int
+    state: State
+    counts: Counts
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a process believes when it asks the shared store. `differs`: the state moved here since `version`
+    was seen."""
+
+    version: int
+    state: State
+    differs: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the shared store did with an event: the new view, and the same effects as in `Step`."""
+
+    view: View
+    before: Status
+    is_admitted: bool
+    is_transition: bool
+
+
+@dataclass(frozen=True)
+class Transition:
+    """A move from one status to another, or into or out of an operator's hand."""
+
+    name: str
+    before: Status
+    after: Status
+    is_forced: bool
+    failure_count: int
+    last_error: str | None
+    retry_after: float | None
+    is_shared: bool
+
+
+@dataclass(frozen=True)
+class BreakerSnapshot:
+    """What is shown of a breaker. `shared` is False when it speaks for this process only."""
+
+    state: Status
+    is_forced: bool
+    failure_count: int
+    failure_threshold: int
+    reset_timeout: float
+    opened_at: datetime | None
+    next_probe_at: datetime | None
+    last_error: str | None
+    trips: int
+    successes: int
+    failures: int
+    rejected: int
+    shared: bool
+
+
+def advance(state: State, event: Event, *, settings: BreakerSettings, now: float) -> Step:
+    """Apply one event. A verdict from another generation returns the state unchanged."""
+    if event.kind in VERDICTS and event.generation != state.generation:
+        return Step(state, state.status)
+    after = _RULES[event.kind](state, event, settings, now)
+    is_admitted = event.kind is Kind.ADMIT and (state.status is Status.CLOSED or after is not state)
+    is_transition = (after.status, after.is_forced) != (state.status, state.is_forced)
+    return Step(after, state.status, is_admitted, is_transition)
+
+
+def _admit(state: State, _event: Event, settings: BreakerSettings, now: float) -> State:
+    # One rule for open and half-open: a refused caller changes nothing, so it cannot prolong a dead prober's
+    # lease.
+    if state.status is Status.CLOSED or now < state.probe_at:
+        return state
+    return replace(
+        state,
+        status=Status.HALF_OPEN,
+        generation=state.generation + 1,
+        probe_at=now + settings.probe_lease,
+    )
+
+
+def _succeed(state: State, _event: Event, _settings: BreakerSettings, _now: float) -> State:
+    if state.status is Status.HALF_OPEN:
+        return _closed(state)
+    if state.failure_count:
+        return replace(state, failure_count=0)
+    return state
+
+
+def _fail(state: State, event: Event, settings: BreakerSettings, now: float) -> State:
+    if state.is_forced:
+        return state
+    failed = replace(state, failure_count=state.failure_count + 1, last_error=event.error)
+    if state.status is Status.CLOSED and failed.failure_count < settings.failure_threshold:
+        return failed
+    # Trips count the openings of a closed breaker; a failed probe merely keeps it open.
+    trips = state.trips + (state.status is Status.CLOSED)
+    return replace(
+        failed,
+        status=Status.OPEN,
+        generation=state.generation + 1,
+        opened_at=now,
+        probe_at=now + settings.reset_timeout,
+        trips=trips,
+    )
+
+
+def _cancel(state: State, _event: Event, _settings: BreakerSettings, now: float) -> State:
+    if state.status is Status.HALF_OPEN:
+        return replace(state, probe_at=min(state.probe_at, now))
+    return state
+
+
+def _force_open(state: State, _event: Event, _settings: BreakerSettings, now: float) -> State:
+    return replace(
+        state,
+        status=Status.OPEN,
+        generation=state.generation + 1,
+        is_forced=True,
+        opened_at=now,
+        probe_at=math.inf,
+    )
+
+
+def _force_closed(state: State, _event: Event, _settings: BreakerSettings, _now: float) -> State:
+    return replace(_closed(state), is_forced=True)
+
+
+def _reset(state: State, _event: Event, _settings: BreakerSettings, _now: float) -> State:
+    return replace(_closed(state), last_error="")
+
+
+def _closed(state: State) -> State:
+    return State(generation=state.generation + 1, trips=state.trips, last_error=state.last_error)
+
+
+_RULES: Mapping[Kind, Callable[[State, Event, BreakerSettings, float], State]] = {
+    Kind.ADMIT: _admit,
+    Kind.SUCCEED: _succeed,
+    Kind.FAIL: _fail,
+    Kind.CANCEL: _cancel,
+    Kind.FORCE_OPEN: _force_open,
+    Kind.FORCE_CLOSED: _force_closed,
+    Kind.RESET: _reset,
+}

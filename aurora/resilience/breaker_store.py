@@ -1,0 +1,277 @@
+"""One breaker for every process: its state in a Redis hash, changed by one Lua call, pushed to all who hold
+it.
+
+A store is one per process. `ask` costs one round trip and is called only when something may change. One
+daemon thread per store listens for the changes that other processes make, reads every state again whenever it
+(re)connects, and writes pending counts at most once a tick. Redis refused, frozen or flushed is no error
+here: `ask` answers None, the caller goes on by itself, and nobody tries again before `retry_seconds` have
+passed, so that one dead Redis costs one timeout a second and not one a call. How long that timeout is (50 ms
+at most) belongs to the injected client.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import redis
+import structlog
+from redis.client import PubSub
+from redis.exceptions import NoScriptError, RedisError
+
+from aurora.resilience.breaker_machine import (
+    Answer,
+    BreakerSettings,
+    Counts,
+    Event,
+    Known,
+    State,
+    Status,
+    View,
+)
+
+PREFIX = "aurora:breaker"
+SCRIPT = Path(__file__).with_name("breaker.lua").read_text(encoding="utf-8")
+SCRIPT_SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
+VIEW_FIELDS = 13
+SILENCE_SECONDS = 2.0  # an unanswered ping on the subscription is a dead connection after this
+
+log = structlog.get_logger(__name__)
+
+
+class Member(Protocol):
+    """What the listener thread needs of a breaker."""
+
+    name: str
+
+    def adopt(self, view: View) -> None: ...
+    def read_shared(self) -> bool: ...
+    def write_counts(self) -> None: ...
+
+
+class BreakerStore:
+    """The process's door to shared breakers. Redis calls use `client` as it is: timeouts and retries are the
+    caller's."""
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        *,
+        prefix: str = PREFIX,
+        retry_seconds: float = 1.0,
+        tick_seconds: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client: Any = client  # redis-py leaves half of its methods without types
+        self._prefix = prefix
+        # Pub/sub ignores database numbers; two installations on one Redis must not hear each other.
+        self._channel = f"{prefix}:{client.connection_pool.connection_kwargs.get('db') or 0}:changes"
+        self._retry_seconds = retry_seconds
+        self._tick_seconds = tick_seconds
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._members: weakref.WeakSet[Member] = weakref.WeakSet()
+        self._listener: threading.Thread | None = None
+        self._stopping = threading.Event()
+        self._retry_at = -math.inf
+        self._is_down = False
+
+    @property
+    def is_reachable(self) -> bool:
+        """False from a Redis error until Redis answers again."""
+        return not self._is_down
+
+    def join(self, member: Member) -> None:
+        """Push changes of `member.name` to it from now on. Starts the listener thread."""
+        self._stopping.clear()
+        with self._lock:
+            self._members.add(member)
+        self._keep_listening()
+
+    def ask(
+        self, name: str, event: Event | None, *, settings: BreakerSettings, known: Known, counts: Counts
+    ) -> Answer | None:
+        """Apply `event` (None only reads) and add `counts`, in one call. None when Redis gives no answer:
+        nothing is known to have happened there, and the caller decides alone."""
+        if not self._may_try():
+            return None
+        if self._members and not self._stopping.is_set():
+            self._keep_listening()
+        arguments = _arguments(name, event, settings=settings, known=known, counts=counts, channel=self._channel)
+        try:
+            reply = self._run(f"{self._prefix}:{name}", arguments)
+            answer = Answer(read_view(reply[3]), Status(_text(reply[2])), reply[0] == 1, reply[1] == 1)
+        except (RedisError, OSError, ValueError) as error:
+            self._note_down(error)
+            return None
+        self._note_up()
+        return answer
+
+    def stop(self) -> None:
+        """End the listener thread. The store stays usable: the next `join` starts another one."""
+        self._stopping.set()
+        if self._listener is not None:
+            self._listener.join()
+
+    def _keep_listening(self) -> None:
+        # Also in the child of a fork, where the parent's thread is not.
+        if self._listener is not None and self._listener.is_alive():
+            return
+        with self._lock:
+            if self._listener is None or not self._listener.is_alive():
+                self._listener = threading.Thread(target=self._listen, name="breaker-listener", daemon=True)
+                self._listener.start()
+
+    def _run(self, key: str, arguments: list[str]) -> list[Any]:
+        try:
+            reply: list[Any] = self._client.evalsha(SCRIPT_SHA, 1, key, *arguments)
+        except NoScriptError:
+            # First use, or Redis was restarted or flushed since; EVAL also loads it for the next caller.
+            reply = self._client.eval(SCRIPT, 1, key, *arguments)
+        return reply
+
+    def _may_try(self) -> bool:
+        if not self._is_down:
+            return True
+        with self._lock:
+            now = self._clock()
+            if now < self._retry_at:
+                return False
+            # One caller finds out for all.
+            self._retry_at = now + self._retry_seconds
+            return True
+
+    def _note_down(self, error: Exception) -> None:
+        with self._lock:
+            was_down, self._is_down = self._is_down, True
+            self._retry_at = self._clock() + self._retry_seconds
+        if not was_down:
+            log.warning("breaker_store_unreachable", error=repr(error))
+
+    def _note_up(self) -> None:
+        if not self._is_down:
+            return
+        with self._lock:
+            was_down, self._is_down = self._is_down, False
+            self._retry_at = -math.inf
+        if was_down:
+            log.info("breaker_store_reachable")
+
+    def _listen(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                with self._client.pubsub() as subscription:
+                    subscription.subscribe(self._channel)
+                    self._follow(subscription)
+            except (RedisError, OSError) as error:
+                self._note_down(error)
+            except Exception:
+                # Without this thread the process would miss every change from now on, in silence.
+                log.exception("breaker_listener_failed")
+            self._stopping.wait(self._tick_seconds)
+
+    def _follow(self, subscription: PubSub) -> None:
+        pinged_at: float | None = None
+        write_at = 0.0
+        while not self._stopping.is_set():
+            message = subscription.get_message(timeout=self._tick_seconds)
+            if message is not None:
+                pinged_at = None
+                self._hear(message)
+            elif pinged_at is None:
+                subscription.ping()
+                pinged_at = time.monotonic()
+            elif time.monotonic() - pinged_at > SILENCE_SECONDS:
+                # A peer that vanished without a reset would otherwise be listened to for ever.
+                raise redis.ConnectionError("the subscription went silent")
+            # Real time, as a stuck injected clock must not turn this into a write per message.
+            if time.monotonic() >= write_at:
+                write_at = time.monotonic() + self._tick_seconds
+                self._write_counts()
+
+    def _hear(self, message: dict[str, Any]) -> None:
+        if message["type"] == "subscribe":
+            # Whatever was pushed while nobody listened is caught up here, also after a reconnect.
+            self._note_up()
+            for member in self._current_members():
+                member.read_shared()
+        elif message["type"] == "message":
+            try:
+                view = read_view(message["data"])
+            except ValueError as error:
+                log.warning("breaker_push_unreadable", error=repr(error))
+                return
+            for member in self._current_members():
+                if member.name == view.name:
+                    member.adopt(view)
+
+    def _write_counts(self) -> None:
+        for member in self._current_members():
+            member.write_counts()
+
+    def _current_members(self) -> list[Member]:
+        with self._lock:
+            return list(self._members)
+
+
+def read_view(payload: bytes | str) -> View:
+    """A view as `breaker.lua` writes it. Raises ValueError on anything else."""
+    fields = json.loads(payload)
+    if not (isinstance(fields, list) and len(fields) == VIEW_FIELDS and all(isinstance(f, str) for f in fields)):
+        raise ValueError("not a breaker's view")
+    name, version, status, generation, failure_count, forced, opened, probe, trips, last_error = fields[:10]
+    state = State(
+        status=Status(status),
+        generation=int(generation),
+        failure_count=int(failure_count),
+        is_forced=forced == "1",
+        opened_at=-int(opened) / 1e6 if opened else None,
+        probe_at=int(probe) / 1e6 if probe else math.inf,
+        trips=int(trips),
+        last_error=last_error,
+    )
+    return View(name, int(version), state, Counts(*(int(count) for count in fields[10:])))
+
+
+def _arguments(
+    name: str, event: Event | None, *, settings: BreakerSettings, known: Known, counts: Counts, channel: str
+) -> list[str]:
+    state = known.state
+    return [
+        event.kind if event else "sync",
+        str(event.generation if event else 0),
+        event.error if event else "",
+        str(settings.failure_threshold),
+        _micros(settings.reset_timeout),
+        _micros(settings.probe_lease),
+        channel,
+        name,
+        str(known.version),
+        "1" if known.differs else "0",
+        state.status,
+        str(state.generation),
+        str(state.failure_count),
+        "1" if state.is_forced else "0",
+        "" if state.opened_at is None else _micros(-state.opened_at),
+        "" if math.isinf(state.probe_at) else _micros(state.probe_at),
+        str(state.trips),
+        state.last_error,
+        str(counts.successes),
+        str(counts.failures),
+        str(counts.rejected),
+    ]
+
+
+def _micros(seconds: float) -> str:
+    return str(round(seconds * 1_000_000))
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value

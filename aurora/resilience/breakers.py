@@ -1,0 +1,67 @@
+"""This process's breakers by name, all sharing their state through one store, and how they are told of."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import asdict
+from typing import Any
+
+import structlog
+from django.db import DatabaseError, transaction
+
+from aurora.bus import outbox, streams
+from aurora.bus.redis import Purpose, client
+from aurora.resilience.availability import is_outage as is_database_outage
+from aurora.resilience.breaker import Breaker, BreakerSettings, BreakerSnapshot, Transition, is_outage
+from aurora.resilience.breaker_store import BreakerStore
+
+log = structlog.get_logger(__name__)
+
+BREAKER_CHANGED = "breaker.changed"
+
+_breakers: dict[str, Breaker] = {}
+_lock = threading.Lock()
+_store: BreakerStore | None = None
+
+
+def get(name: str, settings: BreakerSettings) -> Breaker:
+    """The breaker of that name, made at the first call; `settings` replace what it had."""
+    global _store
+    with _lock:
+        breaker = _breakers.get(name)
+        if breaker is None:
+            if _store is None:
+                _store = BreakerStore(client(Purpose.REQUEST))
+            breaker = _breakers[name] = Breaker(
+                name, settings, store=_store, on_transition=_tell, counts_as_failure=_speaks_against_callee
+            )
+    breaker.settings = settings
+    return breaker
+
+
+def as_json(snapshot: BreakerSnapshot) -> dict[str, Any]:
+    """The contract's `breaker` object."""
+    return asdict(snapshot) | {"state": str(snapshot.state.value)}
+
+
+def _speaks_against_callee(error: BaseException) -> bool:
+    """Our own database being away is nothing an agent could help."""
+    return is_outage(error) and not is_database_outage(error)
+
+
+def _tell(change: Transition) -> None:
+    log.warning(
+        "breaker_changed",
+        breaker=change.name,
+        before=change.before.value,
+        after=change.after.value,
+        failure_count=change.failure_count,
+        error=change.last_error,
+        retry_after=change.retry_after,
+    )
+    data = asdict(change) | {"before": change.before.value, "after": change.after.value}
+    try:
+        with transaction.atomic():
+            outbox.announce(outbox.Event(streams.SYSTEM, BREAKER_CHANGED, f"breaker:{change.name}", data))
+    except DatabaseError as error:
+        log.warning("breaker_change_not_announced", breaker=change.name, error=type(error).__name__)
