@@ -17,7 +17,7 @@ REQUEST_THREADS = 16
 
 from realtime.routing import application as sockets  # noqa: E402 - needs Django's apps, which the import above loaded
 
-application = ProtocolTypeRouter(
+application = ProtocolTypeRouter(  # type: ignore[no-untyped-call]
     {
         "http": WsgiBridge(wsgi_application, threads=REQUEST_THREADS, max_body=settings.MAX_BODY_BYTES),
         "websocket": sockets,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from aurora.observability import health, metrics
 from aurora.rest import api
 
-_API_V1 = [
+_API_V1: list[URLPattern | URLResolver] = [
     path("auth/token", api.Token.as_view()),
     path("auth/refresh", api.Refresh.as_view()),
     path("auth/logout", api.Logout.as_view()),

@@ -158,7 +158,9 @@ class Ioc(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(default=timezone.now, editable=False)
-    alerts = models.ManyToManyField(Alert, through="AlertIoc", related_name="ioc_rows")
+    alerts: models.ManyToManyField[Alert, AlertIoc] = models.ManyToManyField(
+        Alert, through="AlertIoc", related_name="ioc_rows"
+    )
 
     class Meta:
         ordering = ["-id"]

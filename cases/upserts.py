@@ -103,7 +103,7 @@ class Outcome(NamedTuple):
     id: UUID
     severity: str
     status: str
-    count: int
+    times: int
     first_seen: datetime
     last_seen: datetime
     created_at: datetime
@@ -115,8 +115,9 @@ class Outcome(NamedTuple):
 
     def applied_to(self, row: Alert) -> Alert:
         """`row`, as sent, with what is stored."""
-        for name in ("id", "severity", "status", "count", "first_seen", "last_seen", "created_at"):
+        for name in ("id", "severity", "status", "first_seen", "last_seen", "created_at"):
             setattr(row, name, getattr(self, name))
+        row.count = self.times
         row.case_id, row.assignee_id = self.case_id, self.assignee_id
         if not self.is_created:
             row.affected_assets = orjson.loads(self.affected_assets)

@@ -94,7 +94,8 @@ class Group:
 
     def __init__(self, servers: Sequence[Server], children: Sequence[Child], drill_marks: Path) -> None:
         self.servers, self.children, self.drill_marks = servers, children, drill_marks
-        self._restarts = {part.name: _Restarts() for part in (*servers, *children)}
+        self._parts: list[Server | Child] = [*servers, *children]
+        self._restarts = {part.name: _Restarts() for part in self._parts}
         self.is_stopping = False
 
     def start_servers(self) -> None:
@@ -110,7 +111,7 @@ class Group:
     def watch(self) -> None:
         """Restarts whatever dies, until `stop` is asked for."""
         while not self.is_stopping:
-            for part in (*self.servers, *self.children):
+            for part in self._parts:
                 self._look_after(part)
             time.sleep(0.2)
 

@@ -27,7 +27,7 @@ class DeclaredPermission(BasePermission):
             raise MethodNotAllowed(str(method))
         needed = view.permissions.get(method)
         if needed is None or needed == PUBLIC:
-            return needed == PUBLIC
+            return bool(needed == PUBLIC)
         actor = request.user
         if not isinstance(actor, Actor):
             raise Denied("Authentication required", is_anonymous=True)

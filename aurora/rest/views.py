@@ -7,9 +7,8 @@ from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel, ValidationError
-from rest_framework.exceptions import MethodNotAllowed, UnsupportedMediaType
+from rest_framework.exceptions import UnsupportedMediaType
 from rest_framework.request import Request
-from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from aurora.actors import Actor
@@ -62,9 +61,6 @@ class ApiView(APIView):
             for name, value in headers_for(self._decision).items():
                 answer.headers.setdefault(name, value)
         return answer
-
-    def http_method_not_allowed(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        raise MethodNotAllowed(request.method or "")
 
 
 def uuid_of(text: str) -> UUID:
