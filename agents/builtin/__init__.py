@@ -1,0 +1,19 @@
+"""The agents that come with the product. Each is one function from a task to an answer, computed from the database and the task alone.
+
+The same task over the same data gives the same answer; nothing is asked outside, and nothing is changed.
+"""
+
+from __future__ import annotations
+
+from agents.builtin import incident_responder, report_generator, security_analyst, threat_hunter, threat_intel
+from agents.builtin.contract import Analysis
+from agents.states import AgentType
+
+ANALYSES: dict[str, Analysis] = {
+    AgentType.SECURITY_ANALYST.value: security_analyst.analyse,
+    AgentType.THREAT_INTEL.value: threat_intel.analyse,
+    AgentType.THREAT_HUNTER.value: threat_hunter.analyse,
+    AgentType.INCIDENT_RESPONDER.value: incident_responder.analyse,
+    AgentType.REPORT_GENERATOR.value: report_generator.analyse,
+}
+"""The analysis of each built-in agent, by agent type."""

@@ -1,0 +1,158 @@
+"""The report's sections in Markdown. Whatever was written by others passes through `markdown.text` here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from agents.builtin import assets, killchain
+from agents.builtin import markdown as md
+from agents.builtin.dossier import Dossier
+from agents.builtin.wording import many, moment
+from cases import attack
+from cases.models import Alert, TimelineEntry
+from cases.states import TimelineKind
+
+_MAX_ROWS = 100
+_MAX_IOCS = 100
+_DONE = (TimelineKind.PLAYBOOK, TimelineKind.APPROVAL, TimelineKind.STATUS_CHANGED)
+_NOT_EVENTS = (TimelineKind.ALERT_LINKED, TimelineKind.AGENT_FINDING)
+
+
+def markdown(found: Dossier, *, summary: str, questions: list[str], confidence: float, reason: str) -> str:
+    """The whole report; sections without anything to state say so in a line."""
+    sections = (
+        _head(found),
+        _section("Executive summary", [md.text(summary, found.iocs, 2_000)], ""),
+        _section("What happened", _timeline(found), "No alert and no entry in the timeline."),
+        _section("Affected assets and accounts", _affected(found), "No alert names an asset or an account."),
+        _section("Indicators of compromise", _indicators(found), "None."),
+        _section("Techniques by tactic", _techniques(found), "No sensor named a technique."),
+        _section("Findings", _findings(found), "No agent's finding is on record."),
+        _section("Actions taken", _taken(found), "None on record."),
+        _section("Actions pending", _pending(found), "None planned."),
+        _section("Open questions", _bullets(found, questions), "None."),
+        _section("Confidence", [f"{confidence:.2f}: {md.text(reason, limit=1_000)}"], ""),
+    )
+    return "\n".join(line for section in sections for line in section).rstrip() + "\n"
+
+
+def _section(title: str, lines: list[str], otherwise: str) -> list[str]:
+    return [f"## {title}", "", *(lines or [otherwise]), ""]
+
+
+def _head(found: Dossier) -> list[str]:
+    case, alerts = found.scope.case, found.scope.alerts
+    if case is None:
+        return [f"# Alert: {md.text(alerts[0].title, found.iocs)}", ""]
+    rows = [
+        f"- Severity: {case.severity}",
+        f"- Status: {case.status.replace('_', ' ')}",
+        f"- Opened: {moment(case.created_at)} by {md.text(case.opened_by)}",
+    ]
+    if case.closed_at:
+        rows.append(f"- Closed: {moment(case.closed_at)}: {md.text(case.resolution, found.iocs)}")
+    return [f"# {case.reference}: {md.text(case.title, found.iocs)}", "", *rows, ""]
+
+
+def _timeline(found: Dossier) -> list[str]:
+    events = [(alert.first_seen, _alert_row(found, alert)) for alert in found.scope.alerts]
+    entries = [entry for entry in found.entries if entry.kind not in _NOT_EVENTS]
+    events += [(entry.created_at, _entry_row(found, entry)) for entry in entries]
+    events.sort(key=lambda event: event[0])
+    shown = [row for _, row in events[:_MAX_ROWS]]
+    left = len(events) - len(shown)
+    more = ["", f"{many(left, 'later event')} not shown."] if left else []
+    return md.table(("Time (UTC)", "Source", "Severity", "What", "Where"), shown) + more
+
+
+def _alert_row(found: Dossier, alert: Alert) -> tuple[str, ...]:
+    times = f", {alert.count} times until {_time(alert.last_seen)}" if alert.count > 1 else ""
+    where = ", ".join(found.scope.of(alert).assets[:4])
+    origin = "from the hunt, " if alert.id in found.hunted else ""
+    what = f"{md.text(alert.title, found.iocs, 200)}{times} ({origin}alert {alert.id})"
+    return _time(alert.first_seen), md.text(alert.source, limit=64), alert.severity, what, md.text(where, limit=200)
+
+
+def _entry_row(found: Dossier, entry: TimelineEntry) -> tuple[str, ...]:
+    what = f"{entry.kind.replace('_', ' ')}: {md.text(entry.text, found.iocs, 300)}"
+    return _time(entry.created_at), md.text(entry.actor, limit=150), "", what, ""
+
+
+def _affected(found: Dossier) -> list[str]:
+    scope = found.scope
+    rows = []
+    for name in scope.assets[:_MAX_ROWS]:
+        own = [alert for alert in scope.alerts if name in scope.of(alert).assets]
+        known = assets.criticality(name, own[0].asset_type if len(scope.of(own[0]).assets) == 1 else "")
+        rows.append((md.text(name), known.role, assets.LEVELS[known.level], str(len(own)), _time(own[0].first_seen)))
+    lines = md.table(("Asset", "Role", "Importance", "Alerts", "First"), rows)
+    users = []
+    for name in scope.users[:_MAX_ROWS]:
+        own = [alert for alert in scope.alerts if name in scope.of(alert).users]
+        users.append((md.text(name), str(len(own)), _time(own[0].first_seen), _time(max(one.last_seen for one in own))))
+    return lines + [""] * bool(lines and users) + md.table(("Account", "Alerts", "First", "Last"), users)
+
+
+def _indicators(found: Dossier) -> list[str]:
+    rows = [
+        (one.ioc.type, md.indicator(one.ioc), f"{one.verdict} ({one.score})", str(one.ioc.sightings),
+         md.text("; ".join(term.reason for term in one.terms), found.iocs, 300) or "nothing on record")
+        for one in found.reputations[:_MAX_IOCS]
+    ]  # fmt: skip
+    return md.table(("Type", "Value (defanged)", "Reputation", "Sightings", "Because"), rows)
+
+
+def _techniques(found: Dossier) -> list[str]:
+    techniques = found.scope.techniques
+    lines = []
+    for tactic in killchain.tactics_of(techniques):
+        own = [name for name in techniques if killchain.primary_tactic(name) == tactic]
+        named = "; ".join(md.text(killchain.named_technique(name)) for name in sorted(own))
+        lines.append(f"- **{attack.tactic_name(tactic)}**: {named}")
+    unknown = [name for name in techniques if not killchain.primary_tactic(name)]
+    if unknown:
+        lines.append(f"- Not in ATT&CK Enterprise: {md.text(', '.join(unknown))}")
+    return lines
+
+
+def _findings(found: Dossier) -> list[str]:
+    return [line for agent in found.answers for line in _of_agent(found, agent)][:-1]
+
+
+def _of_agent(found: Dossier, agent: str) -> Iterator[str]:
+    answer = found.answers[agent]
+    yield f"### {agent.replace('_', ' ').capitalize()} ({answer.confidence:.0%})"
+    yield ""
+    yield md.text(answer.summary, found.iocs, 2_000)
+    yield ""
+    for said in found.said[agent][:10]:
+        detail = md.text(said.detail, found.iocs, 800)
+        yield f"- **{md.text(said.title, found.iocs, 200)}** ({said.confidence:.0%}){': ' if detail else ''}{detail}"
+    if found.said[agent]:
+        yield ""
+
+
+def _taken(found: Dossier) -> list[str]:
+    return [
+        f"- {_time(entry.created_at)} {md.text(entry.actor)}: {md.text(entry.text, found.iocs, 300)}"
+        for entry in found.entries
+        if entry.kind in _DONE
+    ]
+
+
+def _pending(found: Dossier) -> list[str]:
+    rows = [
+        (str(number), md.text(one.action), md.text(one.target, found.iocs, 200), md.text(one.risk),
+         many(one.people, "person", "people") if one.people else "none", md.text(one.why, found.iocs, 300))
+        for number, one in enumerate(found.planned, 1)
+    ]  # fmt: skip
+    return md.table(("No.", "Action", "Target", "Risk", "Approval", "Why"), rows)
+
+
+def _bullets(found: Dossier, items: list[str]) -> list[str]:
+    return [f"- {md.text(item, found.iocs, 500)}" for item in items]
+
+
+def _time(when: datetime) -> str:
+    return f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S}"

@@ -1,0 +1,1 @@
+"""Playbooks: what they consist of, which actions they take and who has to approve them."""
