@@ -17,16 +17,14 @@ from agents import registry
 from agents.builtin import ANALYSES
 from agents.builtin.contract import Output, Task, Think
 from agents.models import Agent
-from aurora.errors import Conflict, Denied, Invalid, Missing
+from aurora.errors import AuroraError, Conflict, Unavailable
 from aurora.resilience.availability import is_outage
-from aurora.resilience.breaker import BreakerOpen
-from aurora.resilience.retry import retry_call
+from aurora.resilience.retry import RetryBudgets, retry_call
 
 log = structlog.get_logger(__name__)
 
-_POINTLESS = (Invalid, Denied, Missing, Conflict, BreakerOpen)
-
 _threads = ThreadPoolExecutor(max_workers=32, thread_name_prefix="agent")
+_budgets = RetryBudgets()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +36,19 @@ class Dispatched:
     duration_ms: float
 
 
+class AgentFailed(Unavailable):
+    """No attempt succeeded. The sentence is the contract's; `reason` says what happened, for logs and the investigation."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.reason = f"{type(error).__name__}: {error}"
+        super().__init__("Agent service unavailable")
+
+
 def dispatch(*, task: Task, think: Think) -> Dispatched:
     """Asks the agent of `task.agent_type`. `think` receives its thoughts as they come.
 
-    Raises Missing for an unknown agent, Conflict for a disabled one, BreakerOpen at once while its breaker is open, and the last
-    attempt's error when none succeeded.
+    Raises Missing for an unknown agent, Conflict for a disabled one, BreakerOpen at once while its breaker is open, AgentFailed when no
+    attempt succeeded, and what the agent itself says is wrong with the task.
     """
     agent = registry.find(task.agent_type)
     if not agent.enabled:
@@ -64,19 +70,25 @@ def dispatch(*, task: Task, think: Think) -> Dispatched:
             attempt=number,
         )
 
-    output = retry_call(
-        attempt,
-        attempts=settings.RETRY_ATTEMPTS,
-        base_seconds=settings.RETRY_BASE_SECONDS,
-        deadline=registry.timeout_of(agent) * settings.RETRY_ATTEMPTS,
-        should_retry=_is_worth_another,
-        on_failure=failed,
-    )
+    try:
+        output = _attempt_all(agent, attempt, failed)
+    except Exception as error:
+        if isinstance(error, AuroraError) or is_outage(error):
+            raise
+        raise AgentFailed(error) from error
     return Dispatched(output, attempts, round((time.perf_counter() - began) * 1000, 2))
 
 
-def _is_worth_another(error: BaseException) -> bool:
-    return not isinstance(error, _POINTLESS) and not is_outage(error)
+def _attempt_all(agent: Agent, attempt: Callable[[], Output], failed: Callable[[int, BaseException], None]) -> Output:
+    return retry_call(
+        attempt,
+        attempts=settings.RETRY_ATTEMPTS,
+        base_seconds=settings.RETRY_BASE_SECONDS,
+        deadline=time.monotonic() + registry.timeout_of(agent) * settings.RETRY_ATTEMPTS,
+        should_retry=lambda error: not is_outage(error),
+        on_failure=failed,
+        budget=_budgets.of(agent.agent_type),
+    )
 
 
 def _call(agent: Agent, task: Task, think: Think) -> Output:

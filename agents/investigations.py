@@ -39,7 +39,8 @@ from cases.states import AlertStatus, CaseStatus, TimelineKind
 ORCHESTRATOR = system("orchestrator")
 
 _SAME_INCIDENT = timedelta(hours=24)
-_STRONG = {"ioc", "asset", "user"}
+_SAME_INCIDENT_STRENGTH = 0.5
+"""Of `cases.correlation`: one rare thing shared and near in time. One busy host alone does not reach it."""
 _CASE_LOCK = 0x41C5E5
 """Advisory lock under which alerts choose their case: two alerts of one incident at once must not open two."""
 
@@ -115,11 +116,10 @@ def _subject(alert_id: UUID | None, case_id: UUID | None) -> tuple[Alert | None,
 
 
 def _case_for(alert: Alert) -> Case:
-    """The open case of a related alert (same IOC, asset or user within a day), strongest relation first; otherwise a new one."""
+    """The open case of a strongly related alert within a day, the strongest first; otherwise a new one."""
     for related in related_alerts(alert=alert, window=_SAME_INCIDENT):
         candidate = related.alert.case_id
-        is_strong = any(relation.kind in _STRONG for relation in related.relations)
-        if candidate and is_strong and Case.objects.filter(pk=candidate).exclude(status=CaseStatus.CLOSED).exists():
+        if candidate and related.strength >= _SAME_INCIDENT_STRENGTH and Case.objects.filter(pk=candidate).exclude(status=CaseStatus.CLOSED).exists():
             return lifecycle.link_alert(alert_id=alert.id, case_id=candidate, actor=ORCHESTRATOR)
     return lifecycle.promote_alert(alert_id=alert.id, actor=ORCHESTRATOR)
 

@@ -16,7 +16,6 @@ from agents.dispatch import dispatch
 from agents.models import Investigation, InvestigationStep
 from agents.states import EventKind, InvestigationStatus, StepStatus
 from aurora.bus import outbox
-from aurora.errors import AuroraError
 from aurora.resilience.availability import is_outage
 
 log = structlog.get_logger(__name__)
@@ -37,7 +36,7 @@ def run_step(*, task_id: UUID) -> None:
     except Exception as error:
         if is_outage(error):
             raise
-        reason = error.detail if isinstance(error, AuroraError) else f"{type(error).__name__}: {error}"
+        reason = getattr(error, "reason", None) or str(error) or type(error).__name__
         log.warning("investigation_step_failed", agent_type=step.agent_type, task_id=str(step.id), error=reason)
         _finish(step, StepStatus.FAILED, error=reason)
         return

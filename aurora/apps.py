@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.apps import AppConfig
 from django.contrib.admin.apps import AdminConfig
+from django.db.models.signals import post_migrate
 
 
 class AuroraConfig(AppConfig):
@@ -14,9 +17,16 @@ class AuroraConfig(AppConfig):
         from aurora.observability import tracing
 
         tracing.start()
+        post_migrate.connect(_make_groups, sender=self)
 
 
 class ConsoleConfig(AdminConfig):
     """The admin with our own site, so that every page of it reads the same table of roles."""
 
     default_site = "aurora.console.site.Console"
+
+
+def _make_groups(**_signal: Any) -> None:
+    from aurora.rest.accounts import ensure_roles
+
+    ensure_roles()

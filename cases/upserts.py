@@ -184,8 +184,9 @@ def sightings(rows: Sequence[AlertSighting]) -> None:
 
 def _pivots_of(row: Alert) -> set[tuple[str, str]]:
     assets = {("asset", asset.lower()) for asset in row.affected_assets}
-    users = {("user", user.lower()) for user in row.users}
-    return assets | users | {("technique", technique) for technique in row.mitre_techniques}
+    # `j.doe@corp.example` is found as `j.doe` too: mail and sign-in logs name people by address, hosts by account.
+    names = {name for user in row.users for name in (user.lower(), user.lower().partition("@")[0]) if name}
+    return assets | {("user", name) for name in names} | {("technique", technique) for technique in row.mitre_techniques}
 
 
 def _alert_value(row: Alert, name: str, kind: str) -> object:

@@ -79,11 +79,15 @@ def delete_account(*, username: str, actor: Actor) -> None:
         user.delete()
 
 
+def ensure_roles() -> None:
+    """The groups that roles are kept as. Runs after every migration."""
+    for role in ROLES:
+        Group.objects.get_or_create(name=role)
+
+
 def ensure_admin(*, username: str, password: str) -> bool:
     """The first account of an installation; False when an admin is there already. For the start, not for requests."""
     with transaction.atomic():
-        for role in ROLES:
-            Group.objects.get_or_create(name=role)
         if any(role_of(user) == "admin" for user in User.objects.filter(is_active=True).prefetch_related("groups")):
             return False
         user = User.objects.create_user(username=username, password=password, is_staff=True)

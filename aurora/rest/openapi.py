@@ -28,7 +28,7 @@ class ContractSchema(AutoSchema):
         return OpenApiTypes.OBJECT
 
 
-class CredentialScheme(OpenApiAuthenticationExtension):
+class CredentialScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     """How programs say who they are."""
 
     target_class = "aurora.rest.auth.CredentialAuthentication"
@@ -41,7 +41,7 @@ class CredentialScheme(OpenApiAuthenticationExtension):
         ]
 
 
-class SessionScheme(OpenApiAuthenticationExtension):
+class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     """How the console's own pages do."""
 
     target_class = "aurora.rest.auth.ConsoleSessionAuthentication"

@@ -105,17 +105,17 @@ class Entities:
     def host(self, value: Any) -> None:
         """Names or addresses of hosts of ours: assets, also under a public address."""
         for item in sequence(value):
-            name = text(item, _MAX_NAME)
+            name = spelled(text(item, _MAX_NAME))
             if name.lower() not in _NOBODY and len(self.assets) < MAX_NAMES:
                 self.assets[name] = None
 
     def user(self, value: Any) -> None:
-        """Names of users. Placeholders, machine accounts (`WS01$`) and accounts that every host has are left
-        out.
+        """Names of users, without the Windows domain in front, in which sensors do not agree. Placeholders,
+        machine accounts (`WS01$`) and accounts that every host has are left out.
         """
         for item in sequence(value):
-            name = text(item, _MAX_NAME)
-            plain = name.rpartition("\\")[2].lower()
+            name = text(item, _MAX_NAME).rpartition("\\")[2]
+            plain = name.lower()
             if plain in _NOBODY or plain in _EVERYBODY or plain.endswith("$"):
                 continue
             if len(self.users) < MAX_NAMES:
