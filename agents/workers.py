@@ -6,11 +6,11 @@ from typing import ClassVar
 from uuid import UUID
 
 from agents import events, investigations, tasks
-from aurora.bus import streams
+from aurora.bus import registry, schedule, streams
 from aurora.bus.streams import Message
 from aurora.bus.worker import Worker
 from aurora.errors import Invalid
-from cases.events import ALERT_CREATED
+from cases.events import ALERT_CREATED, ALERT_UPDATED
 from cases.models import Alert
 from cases.states import URGENT, AlertStatus
 
@@ -40,6 +40,7 @@ class AgentTasksWorker(Worker):
     group: ClassVar[str] = "agent-tasks"
     types: ClassVar[frozenset[str]] = frozenset({events.AGENT_TASK})
     concurrency: ClassVar[int] = 4
+    prefetch: ClassVar[int] = 0
     exactly_once: ClassVar[bool] = False
 
     def handle(self, message: Message) -> None:
@@ -56,6 +57,18 @@ class ResultsWorker(Worker):
 
     def handle(self, message: Message) -> None:
         investigations.advance(task_id=_uuid(message, "task_id"))
+
+
+def register_all() -> None:
+    """Offers the workers and this app's periodic job to `manage.py work`, and says which types of events there are."""
+    for worker in (AlertsWorker, AgentTasksWorker, ResultsWorker):
+        registry.register(worker.name, worker)
+    registry.declare_types(streams.ALERTS, {ALERT_CREATED, ALERT_UPDATED})
+    registry.declare_types(streams.AGENT_TASKS, {events.AGENT_TASK})
+    registry.declare_types(
+        streams.AGENT_RESULTS, {events.AGENT_RESULT, events.AGENT_THOUGHT, events.INVESTIGATION_UPDATED}
+    )
+    schedule.register("stuck-steps", every=60, function=tasks.fail_stuck_steps)
 
 
 def _uuid(message: Message, name: str) -> UUID:

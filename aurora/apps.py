@@ -14,10 +14,16 @@ class AuroraConfig(AppConfig):
     verbose_name = "System"
 
     def ready(self) -> None:
+        from aurora.bus import housekeeping, registry
+        from aurora.bus.relay import Relay
+        from aurora.bus.schedule import Scheduler
         from aurora.observability import tracing
 
         tracing.start()
         post_migrate.connect(_make_groups, sender=self)
+        registry.register("relay", Relay)
+        registry.register("scheduler", Scheduler)
+        housekeeping.register()
 
 
 class ConsoleConfig(AdminConfig):

@@ -10,3 +10,11 @@ import uuid_utils.compat
 def new_id() -> UUID:
     """A UUIDv7 (RFC 9562): sorts by the millisecond of its making, so newest-first lists need no index but the primary key's."""
     return uuid_utils.compat.uuid7()
+
+
+def uuid_or_none(value: object) -> UUID | None:
+    """`value` as a UUID, or None when it is none."""
+    try:
+        return UUID(str(value))
+    except ValueError:
+        return None

@@ -13,9 +13,12 @@ from aurora.roles import ROLES
 class OutboxEvent(models.Model):
     """An event that waits to be moved to its stream. Written in the transaction of the change it announces; deleted once Redis has confirmed it."""
 
-    event_id = models.UUIDField(default=new_id, unique=True)
+    event_id = models.UUIDField(default=new_id)
     stream = models.CharField(max_length=64)
     type = models.CharField(max_length=64)
+    addressee = models.CharField(
+        max_length=64, blank=True, db_default="", help_text="The only group that shall handle it; empty: everyone."
+    )
     aggregate = models.CharField(
         max_length=100, help_text="What the event is about; events of one aggregate keep their order."
     )
@@ -25,6 +28,7 @@ class OutboxEvent(models.Model):
 
     class Meta:
         ordering = ["id"]
+        constraints = [models.UniqueConstraint(fields=["event_id", "addressee"], name="outbox_event_once_an_addressee")]
 
     def __str__(self) -> str:
         return f"{self.type} {self.event_id}"

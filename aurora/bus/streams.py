@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
+import redis
 
 from aurora.errors import Invalid
 
@@ -18,12 +19,15 @@ SYSTEM = "aurora:system"
 AUDIT = "aurora:audit"
 DEAD_LETTER = "aurora:dead_letter"
 
+Client = Any
+"""A Redis client. redis-py's annotations of the stream commands leave open what the answers hold, so they are no help."""
+
 STREAMS = (ALERTS, AGENT_TASKS, AGENT_RESULTS, CASES, SYSTEM, AUDIT, DEAD_LETTER)
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One entry of a stream. `data` is decoded; `fields` are as they stood, for the dead letter."""
+    """One entry of a stream. `data` is decoded."""
 
     stream: str
     entry_id: str
@@ -32,6 +36,8 @@ class Message:
     timestamp: str
     data: dict[str, Any]
     traceparent: str
+    addressee: str = ""
+    """The only group that shall handle it (a message put back after burial); empty: everyone. Sockets skip addressed messages."""
 
 
 def text_of(fields: Mapping[bytes, bytes], name: str) -> str:
@@ -58,4 +64,28 @@ def decode(stream: str, entry_id: str, fields: Mapping[bytes, bytes]) -> Message
         text_of(fields, "timestamp"),
         data,
         text_of(fields, "traceparent"),
+        text_of(fields, "addressee"),
     )
+
+
+def groups_of(client: Client, stream: str) -> list[dict[str, Any]]:
+    """The stream's groups as XINFO GROUPS describes them; none when there is no such stream. Raises RedisError."""
+    try:
+        groups: list[dict[str, Any]] = client.xinfo_groups(stream)
+    except redis.ResponseError as error:
+        if "no such key" in str(error):
+            return []
+        raise
+    return groups
+
+
+def place_of(entry_id: bytes | str) -> tuple[int, int]:
+    """An entry's id as numbers, which compare as the entries stand on the stream."""
+    text = entry_id.decode() if isinstance(entry_id, bytes) else entry_id
+    milliseconds, _, sequence = text.partition("-")
+    return int(milliseconds), int(sequence or 0)
+
+
+def seconds_of(entry_id: bytes | str) -> float:
+    """When the entry was added, in seconds of the Redis server's clock."""
+    return place_of(entry_id)[0] / 1000

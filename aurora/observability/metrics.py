@@ -12,6 +12,8 @@ from pathlib import Path
 from django.http import HttpRequest, HttpResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest, multiprocess
 
+from aurora.bus.metrics import StandingsCollector
+
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 
@@ -19,6 +21,7 @@ def scrape(request: HttpRequest) -> HttpResponse:
     """Every metric of every process that shares the data directory."""
     registry = CollectorRegistry()
     multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    registry.register(StandingsCollector())
     return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
 

@@ -1,0 +1,162 @@
+"""One consumer of one group on one stream: the Redis commands, and what Redis leaves to its users.
+
+A group is made at the stream's beginning, again whenever Redis says that it is gone (FLUSHALL, a server restarted empty). Redis redelivers
+nothing by itself: an entry comes again when some consumer takes it over (`claim`).
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import redis
+import structlog
+
+from aurora.bus import redis as clients
+from aurora.bus.streams import Client
+
+T = TypeVar("T")
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An entry as it was delivered; `deliveries` counts this one too."""
+
+    entry_id: str
+    fields: Mapping[bytes, bytes]
+    deliveries: int
+
+
+class GroupConsumer:
+    """Every method may raise redis.RedisError."""
+
+    def __init__(self, *, stream: str, group: str, claim_seconds: float) -> None:
+        self.stream, self.group = stream, group
+        self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._claim_ms = max(1, int(claim_seconds * 1000))
+        self._cursor = _START
+        self._commands: Client = clients.client(clients.Purpose.COMMAND)
+        self._reader: Client = clients.client(clients.Purpose.STREAM)
+
+    @property
+    def is_scanning(self) -> bool:
+        """Whether `claim` has not come to the end of the pending entries yet."""
+        return self._cursor != _START
+
+    def read(self, *, count: int, block_ms: int) -> list[Entry]:
+        """New entries, after at most `block_ms`."""
+        answer = self._in_group(
+            lambda: self._reader.xreadgroup(
+                self.group, self.name, {self.stream: ">"}, count=count, block=max(1, block_ms)
+            )
+        )
+        return [Entry(entry_id.decode(), fields, 1) for _, entries in answer or () for entry_id, fields in entries]
+
+    def claim(self, *, count: int, in_hand: Collection[str]) -> list[Entry]:
+        """Entries that nobody has finished within the claim time, now ours.
+
+        Those `in_hand`, whose lease was let go or has just been given up, are left for the next who asks.
+
+        Looks at a part of the pending entries and goes on from there the next time: from the beginning each time, many young entries would
+        hide an old one for ever.
+        """
+        answer = self._in_group(
+            lambda: self._commands.xautoclaim(
+                self.stream, self.group, self.name, self._claim_ms, start_id=self._cursor, count=count
+            )
+        )
+        self._cursor = answer[0].decode()
+        found = {entry_id.decode(): fields for entry_id, fields in answer[1] if entry_id is not None}
+        if len(found) < len(answer[1]):
+            self._forget_deleted(known={*found, *in_hand})
+        entries = [
+            Entry(entry_id, fields, deliveries)
+            for (entry_id, fields), deliveries in zip(found.items(), self._deliveries(found), strict=True)
+        ]
+        self.hand_back(entry for entry in entries if entry.entry_id in in_hand)
+        return [entry for entry in entries if entry.entry_id not in in_hand]
+
+    def extend(self, entry_ids: Sequence[str]) -> None:
+        """Starts the claim time of entries in hand afresh, so that nobody takes them."""
+        if entry_ids:
+            self._in_group(lambda: self._commands.xclaim(self.stream, self.group, self.name, 0, entry_ids, justid=True))
+
+    def acknowledge(self, entry_ids: Sequence[str]) -> None:
+        """The group is done with them. No error when the group is gone: so are they."""
+        if entry_ids:
+            self._commands.xack(self.stream, self.group, *entry_ids)
+
+    def postpone(self, entry: Entry, *, seconds: float) -> None:
+        """The entry may be taken after `seconds`, at most the claim time; this delivery does not count."""
+        self._release([entry], idle_ms=max(0, self._claim_ms - int(seconds * 1000)))
+
+    def hand_back(self, entries: Iterable[Entry]) -> None:
+        """Others may take them at once; their deliveries do not count."""
+        self._release(entries, idle_ms=self._claim_ms)
+
+    def leave(self) -> None:
+        """Removes this consumer when nothing is pending under its name; with something, its name is needed to find it."""
+        for consumer in self._commands.xinfo_consumers(self.stream, self.group):
+            if consumer["name"].decode() == self.name and not consumer["pending"]:
+                self._commands.xgroup_delconsumer(self.stream, self.group, self.name)
+
+    def _in_group(self, command: Callable[[], T]) -> T:
+        """The command's answer; when the group is gone, it is made and the command sent again."""
+        try:
+            return command()
+        except redis.ResponseError as error:
+            # UNBLOCKED: the stream was deleted while we waited on it (servers from 7.0 on).
+            if not str(error).startswith(("NOGROUP", "UNBLOCKED")):
+                raise
+        self._create_group()
+        return command()
+
+    def _create_group(self) -> None:
+        try:
+            self._commands.xgroup_create(self.stream, self.group, id="0", mkstream=True)
+        except redis.ResponseError as error:
+            if not str(error).startswith("BUSYGROUP"):
+                raise
+            return  # another worker was faster
+        self._cursor = _START
+        log.info("group_created", stream=self.stream, group=self.group)
+
+    def _deliveries(self, entry_ids: Iterable[str]) -> list[int]:
+        with self._commands.pipeline(transaction=False) as pipeline:
+            for entry_id in entry_ids:
+                pipeline.xpending_range(self.stream, self.group, min=entry_id, max=entry_id, count=1)
+            return [answer[0]["times_delivered"] if answer else 1 for answer in pipeline.execute()]
+
+    def _forget_deleted(self, *, known: Collection[str]) -> None:
+        """Acknowledges our pending entries that somebody has deleted from the stream; servers from 7.0 on do it themselves."""
+        mine = self._commands.xpending_range(
+            self.stream, self.group, min="-", max="+", count=_FORGET_BATCH, consumername=self.name
+        )
+        for entry_id in (row["message_id"].decode() for row in mine):
+            if entry_id not in known and not self._commands.xrange(self.stream, entry_id, entry_id):
+                self._commands.xack(self.stream, self.group, entry_id)
+                log.warning("entry_deleted_unfinished", stream=self.stream, group=self.group, entry_id=entry_id)
+
+    def _release(self, entries: Iterable[Entry], *, idle_ms: int) -> None:
+        with self._commands.pipeline(transaction=False) as pipeline:
+            for entry in entries:
+                pipeline.xclaim(
+                    self.stream,
+                    self.group,
+                    self.name,
+                    0,
+                    [entry.entry_id],
+                    idle=idle_ms,
+                    retrycount=max(0, entry.deliveries - 1),
+                    justid=True,
+                )
+            pipeline.execute()
+
+
+_START = "0-0"
+_FORGET_BATCH = 1_000

@@ -1,0 +1,103 @@
+"""What the bus counts, and how far each group is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+from prometheus_client import Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from aurora.bus import redis as clients
+from aurora.bus import streams
+
+LAG_CAP = 1_000
+"""A lag is counted up to here; more is shown as this. A server before 7.0 makes us read the entries to count them."""
+
+HANDLED = Counter("aurora_bus_handled_total", "Messages handled, or skipped as already handled.", ["group"])
+FAILED = Counter("aurora_bus_failed_total", "Handlings that raised.", ["group"])
+BURIED = Counter("aurora_bus_buried_total", "Messages moved to the dead letters.", ["group"])
+REDELIVERED = Counter("aurora_bus_redelivered_total", "Deliveries of a message after its first.", ["group"])
+HANDLING = Histogram("aurora_bus_handling_seconds", "Time in the handler.", ["group"])
+PUBLISHED = Counter("aurora_outbox_published_total", "Events moved from the outbox to their streams.")
+PUBLISHING = Histogram(
+    "aurora_outbox_delay_seconds", "From the event's row to its entry in Redis, of the oldest in each batch."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far one group is on one stream."""
+
+    stream: str
+    group: str
+    consumers: int
+    pending: int
+    lag: int
+    """Entries not delivered to the group yet, counted up to LAG_CAP."""
+    oldest_age_seconds: float
+    """How long the oldest entry that the group has not finished has been on the stream; 0 when there is none."""
+
+
+def published(events: int, *, seconds: float) -> None:
+    PUBLISHED.inc(events)
+    PUBLISHING.observe(max(0.0, seconds))
+
+
+def group_standings() -> list[Standing]:
+    """Every group of every stream, by name. Raises redis.RedisError."""
+    client: streams.Client = clients.client(clients.Purpose.COMMAND)
+    seconds, micros = client.time()
+    now = seconds + micros / 1e6
+    return [
+        _standing(client, stream, group, now)
+        for stream in streams.STREAMS
+        for group in sorted(streams.groups_of(client, stream), key=lambda group: bytes(group["name"]))
+    ]
+
+
+class StandingsCollector(Collector):
+    """Gauges for Prometheus, read from Redis at each scrape; none while Redis is away."""
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        """Nothing: registering must not ask Redis."""
+        return iter(())
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        try:
+            standings = group_standings()
+        except redis.RedisError:
+            return
+        for field, help_text in _GAUGES.items():
+            gauge = GaugeMetricFamily(f"aurora_bus_{field}", help_text, labels=["stream", "group"])
+            for standing in standings:
+                gauge.add_metric([standing.stream, standing.group], float(getattr(standing, field)))
+            yield gauge
+
+
+_GAUGES = {
+    "consumers": "Consumers known to the group.",
+    "pending": "Entries delivered and not finished.",
+    "lag": f"Entries not delivered yet, counted up to {LAG_CAP}.",
+    "oldest_age_seconds": "Age of the oldest entry that the group has not finished.",
+}
+
+
+def _standing(client: streams.Client, stream: str, group: dict[str, Any], now: float) -> Standing:
+    last = group["last-delivered-id"].decode()
+    undelivered = client.xrange(stream, f"({last}", "+", count=LAG_CAP)
+    unfinished = [entry_id for entry_id, _ in undelivered[:1]]
+    if group["pending"]:
+        unfinished.append(client.xpending(stream, group["name"])["min"])
+    ages = [now - streams.seconds_of(entry_id) for entry_id in unfinished if entry_id]
+    return Standing(
+        stream=stream,
+        group=group["name"].decode(),
+        consumers=group["consumers"],
+        pending=group["pending"],
+        lag=len(undelivered),
+        oldest_age_seconds=round(max(0.0, *ages, 0.0), 3),
+    )

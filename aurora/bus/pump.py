@@ -1,0 +1,206 @@
+"""Between one group and a worker's threads: reads ahead, keeps leases, acknowledges in batches, takes over, stops cleanly.
+
+One thread, the pump, talks to the group; the others only handle. So leases are extended and orphans taken over at their time however busy
+the handlers are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import redis
+import structlog
+from django.db import close_old_connections
+
+from aurora.bus import redis as clients
+from aurora.bus.backoff import Backoff
+from aurora.bus.groups import Entry, GroupConsumer
+
+FINISH_SECONDS = 8.0
+"""How long a stop waits for handlers that run; the whole stop takes no more than 10 s."""
+LONGEST_TICK_SECONDS = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Held:
+    """An entry in hand: read or taken over, and neither acknowledged nor given up."""
+
+    entry: Entry
+    taken: float
+    started: float = 0.0
+    is_overdue: bool = False
+
+
+class Pump:
+    """`settle` handles one entry in a handler thread; True: acknowledge it, False: it has been seen to, or stays pending."""
+
+    def __init__(
+        self,
+        consumer: GroupConsumer,
+        settle: Callable[[Entry], bool],
+        *,
+        claim_seconds: float,
+        concurrency: int,
+        prefetch: int,
+        timeout: float,
+    ) -> None:
+        self._consumer, self._settle = consumer, settle
+        self._concurrency, self._capacity, self._timeout = concurrency, concurrency + prefetch, timeout
+        self._tick_seconds = min(LONGEST_TICK_SECONDS, claim_seconds / 3)
+        self._next_tick = 0.0
+        self._redis = Backoff("redis", consumer.group)
+        self._lock = threading.Lock()
+        self._held: dict[str, _Held] = {}
+        self._finished: list[str] = []
+        self._waiting: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
+        self._has_room = threading.Event()
+
+    def run(self, stop: threading.Event) -> None:
+        """Until `stop`. Raises RuntimeError when a handler thread died, which only something like lack of memory can bring about."""
+        threads = [
+            threading.Thread(target=self._serve, name=f"{self._consumer.group}-{number}", daemon=True)
+            for number in range(self._concurrency)
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            while not stop.is_set():
+                self._turn_or_wait(stop)
+                if not all(thread.is_alive() for thread in threads):
+                    raise RuntimeError(f"a handler thread of {self._consumer.group} died")
+        finally:
+            self._wind_down(threads)
+
+    def _turn_or_wait(self, stop: threading.Event) -> None:
+        try:
+            self._turn()
+        except redis.RedisError as error:
+            stop.wait(self._redis.failed(error))
+        else:
+            self._redis.worked()
+
+    def _turn(self) -> None:
+        if time.monotonic() >= self._next_tick:
+            self._acknowledge()
+            self._extend_leases()
+            is_more_to_claim = self._take_over()
+            self._next_tick = time.monotonic() + (0 if is_more_to_claim else self._tick_seconds)
+        remaining = max(0.0, self._next_tick - time.monotonic())
+        if room := self._room():
+            self._take(self._consumer.read(count=room, block_ms=min(int(remaining * 1000), clients.BLOCK_MS)))
+        else:
+            self._has_room.wait(remaining)
+
+    def _room(self) -> int:
+        self._has_room.clear()
+        return max(0, self._capacity - len(self._held))
+
+    def _take_over(self) -> bool:
+        """Whether there may be more to take over at once."""
+        if not (room := self._room()):
+            return False
+        with self._lock:
+            in_hand = set(self._held)
+        entries = self._consumer.claim(count=room, in_hand=in_hand)
+        self._take(entries)
+        return bool(entries) or self._consumer.is_scanning
+
+    def _take(self, entries: list[Entry]) -> None:
+        now = time.monotonic()
+        with self._lock:
+            # A group that was made again reads what we still hold a second time.
+            fresh = [entry for entry in entries if entry.entry_id not in self._held]
+            self._held.update((entry.entry_id, _Held(entry, now)) for entry in fresh)
+        for entry in fresh:
+            self._waiting.put(entry)
+
+    def _extend_leases(self) -> None:
+        """For all in hand but the newest, and but those that run longer than allowed: those are left to another consumer."""
+        now = time.monotonic()
+        with self._lock:
+            held = list(self._held.values())
+        for one in held:
+            if one.started and not one.is_overdue and now - one.started > self._timeout:
+                one.is_overdue = True
+                log.error("handler_overdue", **self._names(one.entry), seconds=round(now - one.started, 1))
+        aged = [one for one in held if not one.is_overdue and now - one.taken >= self._tick_seconds / 2]
+        self._consumer.extend([one.entry.entry_id for one in aged])
+
+    def _serve(self) -> None:
+        while (entry := self._waiting.get()) is not None:
+            with self._lock:
+                self._held[entry.entry_id].started = time.monotonic()
+            is_done = self._settle(entry)
+            with self._lock:
+                if is_done:
+                    self._finished.append(entry.entry_id)
+                else:
+                    self._held.pop(entry.entry_id)
+                    self._has_room.set()
+            if self._waiting.empty():
+                close_old_connections()
+            if self._waiting.empty() or len(self._finished) * 2 >= self._capacity:
+                self._acknowledge_or_leave()
+
+    def _acknowledge_or_leave(self) -> None:
+        try:
+            self._acknowledge()
+        except redis.RedisError as error:
+            self._redis.failed(error)  # the next tick tries again
+
+    def _acknowledge(self) -> None:
+        with self._lock:
+            entry_ids, self._finished = self._finished, []
+        try:
+            self._consumer.acknowledge(entry_ids)
+        except redis.RedisError:
+            with self._lock:
+                self._finished += entry_ids
+            raise
+        with self._lock:
+            for entry_id in entry_ids:
+                self._held.pop(entry_id)
+        if entry_ids:
+            self._has_room.set()
+
+    def _wind_down(self, threads: list[threading.Thread]) -> None:
+        self._hand_back_unstarted()
+        for _ in threads:
+            self._waiting.put(None)
+        deadline = time.monotonic() + FINISH_SECONDS
+        running = threads
+        while running and time.monotonic() < deadline:
+            running[0].join(self._tick_seconds)
+            running = [thread for thread in running if thread.is_alive()]
+            self._unless_redis_is_away(self._extend_leases)
+        if running:
+            log.error("handlers_abandoned", group=self._consumer.group, count=len(running))
+        self._unless_redis_is_away(self._acknowledge)
+        self._unless_redis_is_away(self._consumer.leave)
+
+    def _hand_back_unstarted(self) -> None:
+        entries: list[Entry] = []
+        with contextlib.suppress(queue.Empty):
+            while (entry := self._waiting.get_nowait()) is not None:
+                entries.append(entry)
+        with self._lock:
+            for entry in entries:
+                self._held.pop(entry.entry_id)
+        self._unless_redis_is_away(lambda: self._consumer.hand_back(entries))
+
+    def _unless_redis_is_away(self, command: Callable[[], None]) -> None:
+        """While stopping there is no later: what stays undone, another consumer takes over after the claim time."""
+        try:
+            command()
+        except redis.RedisError as error:
+            self._redis.failed(error)
+
+    def _names(self, entry: Entry) -> dict[str, str]:
+        return {"stream": self._consumer.stream, "group": self._consumer.group, "entry_id": entry.entry_id}

@@ -1,0 +1,222 @@
+"""A worker: one handler, one verdict a message. The subclass says what it reads and writes `handle`; all else is here.
+
+What becomes of a message, by how `handle` ended:
+
+| it                                                   | the message                                                        |
+|------------------------------------------------------|--------------------------------------------------------------------|
+| returned                                             | is acknowledged                                                    |
+| raised Invalid or Denied (or is no readable message) | is buried at once: it stays wrong                                  |
+| raised Unavailable, or a Redis connection error      | comes again, after `retry_after` or the claim time; not counted    |
+| found PostgreSQL away                                | is tried again here until PostgreSQL is back; not counted          |
+| raised anything else, Missing and Conflict too       | comes again after the claim time; buried after the last delivery   |
+
+Missing and Conflict are tried again because a state may still change: the other transaction commits, the replica catches up.
+"""
+
+from __future__ import annotations
+
+import enum
+import threading
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import redis
+import structlog
+from django.conf import settings
+from django.db import close_old_connections, connection, transaction
+from django.utils import timezone
+
+from aurora.bus import dead_letters, metrics, registry, streams
+from aurora.bus.backoff import Backoff
+from aurora.bus.groups import Entry, GroupConsumer
+from aurora.bus.pump import Pump
+from aurora.bus.streams import Message
+from aurora.errors import Denied, Invalid, Unavailable
+from aurora.ids import uuid_or_none
+from aurora.models import ProcessedEvent
+from aurora.observability import tracing
+from aurora.resilience.availability import is_outage
+
+log = structlog.get_logger(__name__)
+
+
+class Worker(ABC):
+    """One consumer group's work. `run` returns when `stop` is set and what ran has finished, within 10 s."""
+
+    name: ClassVar[str]
+    """As in `manage.py work NAME`."""
+    stream: ClassVar[str]
+    group: ClassVar[str]
+    types: ClassVar[frozenset[str]]
+    """What `handle` is given. Other types are acknowledged and skipped, or buried when no app declared them (`registry.declare_types`)."""
+    concurrency: ClassVar[int] = 1
+    """Handler threads. Only with one is the order of the stream kept, and only while nothing fails."""
+    prefetch: ClassVar[int] = 100
+    """Entries read ahead of the handlers. 0 for handlers that take seconds: what waits here, no other process can take."""
+    timeout: ClassVar[float] = 300.0
+    """Seconds after which a running handler loses its lease, so that another process gets the message."""
+    exactly_once: ClassVar[bool] = True
+    """True: `handle` runs in a transaction together with the note that the group has handled the event, so its rows are written once.
+    False: `handle` has transactions of its own, and must itself bear being given a message again."""
+
+    @abstractmethod
+    def handle(self, message: Message) -> None:
+        """Does the work of one message. What it raises decides what becomes of the message (see the table above)."""
+
+    def run(self, stop: threading.Event) -> None:
+        claim_seconds = settings.BUS_CLAIM_SECONDS
+        consumer = GroupConsumer(stream=self.stream, group=self.group, claim_seconds=claim_seconds)
+        Pump(
+            consumer,
+            _Settler(self, consumer, stop).settle,
+            claim_seconds=claim_seconds,
+            concurrency=self.concurrency,
+            prefetch=self.prefetch,
+            timeout=self.timeout,
+        ).run(stop)
+
+
+class Verdict(enum.Enum):
+    """What a failed handling says about the message."""
+
+    BURY = "bury"
+    RETRY = "retry"
+    LATER = "later"
+
+
+def verdict_on(error: Exception) -> Verdict:
+    """The worker's column of the taxonomy of errors."""
+    if isinstance(error, (Invalid, Denied)):
+        return Verdict.BURY
+    if isinstance(error, (Unavailable, redis.ConnectionError, redis.TimeoutError)) or is_outage(error):
+        return Verdict.LATER
+    return Verdict.RETRY
+
+
+class _Settler:
+    """Brings one delivered entry to its end; called from the handler threads."""
+
+    def __init__(self, worker: Worker, consumer: GroupConsumer, stop: threading.Event) -> None:
+        self._worker, self._consumer, self._stop = worker, consumer, stop
+        self._postgres = Backoff("postgres", worker.group)
+        self._is_addressed_to_us = frozenset({"", worker.group})
+        self._handled = metrics.HANDLED.labels(worker.group)
+        self._handling = metrics.HANDLING.labels(worker.group)
+
+    def settle(self, entry: Entry) -> bool:
+        """Whether the entry is to be acknowledged. Never raises: what could not be settled stays pending and comes again."""
+        worker = self._worker
+        if entry.deliveries > 1:
+            metrics.REDELIVERED.labels(worker.group).inc()
+        with structlog.contextvars.bound_contextvars(
+            stream=worker.stream,
+            group=worker.group,
+            entry_id=entry.entry_id,
+            event_id=streams.text_of(entry.fields, "id"),
+            deliveries=entry.deliveries,
+        ):
+            try:
+                return self._settle(entry)
+            except Exception:  # a worker must survive that PostgreSQL or Redis is away now
+                log.exception("message_left_pending")
+                return False
+
+    def _settle(self, entry: Entry) -> bool:
+        if entry.deliveries > settings.BUS_MAX_DELIVERIES:
+            # Nobody came as far as to count: each of its handlers was killed.
+            return self._bury(entry, "None of its deliveries came to an end")
+        try:
+            message = self._read(entry)
+            if message.type in self._worker.types and message.addressee in self._is_addressed_to_us:
+                self._handle(message)
+        except Exception as error:  # noqa: BLE001 - whatever a handler raises becomes a verdict, logged there
+            return self._judge(entry, error)
+        return True
+
+    def _read(self, entry: Entry) -> Message:
+        """Raises Invalid for what no version of this worker could handle."""
+        worker = self._worker
+        message = streams.decode(worker.stream, entry.entry_id, entry.fields)
+        if message.type not in worker.types and not registry.is_known_type(worker.stream, message.type):
+            raise Invalid(f"Unknown type `{message.type}`")
+        if worker.exactly_once and uuid_or_none(message.id) is None:
+            raise Invalid("`id` is not a UUID")
+        return message
+
+    def _handle(self, message: Message) -> None:
+        worker = self._worker
+        with (
+            tracing.span(f"{worker.name} {message.type}", traceparent=message.traceparent),
+            self._handling.time(),
+        ):
+            try:
+                is_first = self._handle_while_postgres_comes_and_goes(message)
+            except Exception as error:
+                # Here, and not in _judge, so that the line bears the trace and the event.
+                _log_failure(error)
+                raise
+            log.debug("message_handled" if is_first else "message_already_handled", type=message.type)
+        self._handled.inc()
+
+    def _handle_while_postgres_comes_and_goes(self, message: Message) -> bool:
+        """Whether this was the first handling. An outage is nobody's fault and over when it is over: the message is kept, its lease extended."""
+        while True:
+            try:
+                is_first = self._handle_once(message)
+            except Exception as error:
+                if not is_outage(error) or self._stop.is_set():
+                    raise
+                close_old_connections()
+                self._stop.wait(self._postgres.failed(error))
+            else:
+                self._postgres.worked()
+                return is_first
+
+    def _handle_once(self, message: Message) -> bool:
+        if not self._worker.exactly_once:
+            self._worker.handle(message)
+            return True
+        with transaction.atomic():
+            if not _note_as_handled(self._worker.group, message.id):
+                return False
+            self._worker.handle(message)
+        return True
+
+    def _judge(self, entry: Entry, error: Exception) -> bool:
+        metrics.FAILED.labels(self._worker.group).inc()
+        verdict = verdict_on(error)
+        close_old_connections()
+        if verdict is Verdict.LATER:
+            seconds = error.retry_after if isinstance(error, Unavailable) else settings.BUS_CLAIM_SECONDS
+            self._consumer.postpone(entry, seconds=seconds)
+            return False
+        if verdict is Verdict.BURY or entry.deliveries >= settings.BUS_MAX_DELIVERIES:
+            return self._bury(entry, f"{type(error).__name__}: {error}")
+        return False
+
+    def _bury(self, entry: Entry, error: str) -> bool:
+        """False: burying acknowledges by itself, in one step with the entry among the dead letters."""
+        dead_letters.bury(stream=self._worker.stream, group=self._worker.group, entry=entry, error=error)
+        metrics.BURIED.labels(self._worker.group).inc()
+        log.error("message_buried", error=error)
+        return False
+
+
+def _log_failure(error: Exception) -> None:
+    if verdict_on(error) is Verdict.LATER:
+        log.warning("message_postponed", error=str(error))
+    else:
+        log.error("message_failed", error=str(error), exc_info=error)
+
+
+def _note_as_handled(group: str, event_id: str) -> bool:
+    """False when the group has handled the event; waits for a transaction that is just doing so."""
+    with connection.cursor() as cursor:
+        cursor.execute(_NOTE, [group, event_id, timezone.now()])
+        return bool(cursor.rowcount == 1)
+
+
+_NOTE = f"""
+    INSERT INTO {ProcessedEvent._meta.db_table} ("group", event_id, processed_at) VALUES (%s, %s, %s)
+    ON CONFLICT ("group", event_id) DO NOTHING
+"""

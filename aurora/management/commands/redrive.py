@@ -1,0 +1,40 @@
+"""`manage.py redrive [--all | ID…]`: puts dead letters back on their stream, each once."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from aurora import actors
+from aurora.bus import dead_letters
+from aurora.errors import AuroraError
+from aurora.models import DeadLetter
+
+
+class Command(BaseCommand):
+    help = "Puts dead letters back on their stream, for the group that could not handle them."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("ids", nargs="*", metavar="ID")
+        parser.add_argument("--all", action="store_true", help="every dead letter that has not been put back yet")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if bool(options["ids"]) == options["all"]:
+            raise CommandError("name the dead letters, or give --all")
+        ids: list[Any] = options["ids"] or list(
+            DeadLetter.objects.filter(redriven_at=None).order_by("id").values_list("id", flat=True)
+        )
+        failed = sum(not self._redrive(letter_id) for letter_id in ids)
+        self.stdout.write(f"{len(ids) - failed} put back")
+        if failed:
+            raise CommandError(f"{failed} not put back")
+
+    def _redrive(self, letter_id: object) -> bool:
+        try:
+            dead_letters.redrive(dead_letter_id=letter_id, actor=actors.system("redrive"))
+        except AuroraError as error:
+            self.stderr.write(f"{letter_id}: {error.detail}")
+            return False
+        return True

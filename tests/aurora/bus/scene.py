@@ -1,0 +1,103 @@
+"""What the bus's tests act with: a worker whose effect is a row, and ways to put messages before it."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from typing import Any
+from uuid import uuid4
+
+import orjson
+import redis
+from django.conf import settings
+from django.db import transaction
+
+from aurora.bus import outbox, streams
+from aurora.bus.groups import Entry, GroupConsumer
+from aurora.bus.streams import Message
+from aurora.bus.worker import Worker, _Settler
+from aurora.models import AuditEntry
+
+STREAM = streams.ALERTS
+TYPE = "thing.happened"
+
+
+class Noting(Worker):
+    """Writes one row a message; `before` may be replaced to fail, to wait, to look."""
+
+    name = "noting"
+    stream = STREAM
+    group = "noting"
+    types = frozenset({TYPE})
+
+    def __init__(self, before: Any = None) -> None:
+        self.before = before or (lambda message: None)
+        self.seen: list[Message] = []
+
+    def handle(self, message: Message) -> None:
+        self.seen.append(message)
+        self.before(message)
+        AuditEntry.objects.create(actor=self.group, action="effect", target_type="event", target_id=message.id)
+
+
+class NotingTwice(Noting):
+    """Looks after itself, badly: every delivery has its effect."""
+
+    exactly_once = False
+
+
+class AlsoNoting(Noting):
+    group = "also-noting"
+
+
+def effects(group: str = Noting.group) -> Counter[str]:
+    """How often each event had its effect."""
+    return Counter(AuditEntry.objects.filter(action="effect", actor=group).values_list("target_id", flat=True))
+
+
+def publish(client: streams.Client, event_id: str | None = None, **fields: str) -> str:
+    """Puts a message on the stream; its event's id."""
+    event_id = event_id or str(uuid4())
+    client.xadd(STREAM, {"id": event_id, "type": TYPE, "data": "{}", **fields})
+    return event_id
+
+
+def announce(aggregate: str = "thing:1", **data: Any) -> outbox.Event:
+    event = outbox.Event(STREAM, TYPE, aggregate, data)
+    with transaction.atomic():
+        outbox.announce(event)
+    return event
+
+
+def published(client: streams.Client) -> list[dict[str, Any]]:
+    """The data of what stands on the stream, in its order."""
+    return [orjson.loads(fields[b"data"]) for _, fields in client.xrange(STREAM)]
+
+
+def is_finished(client: streams.Client, group: str = Noting.group) -> bool:
+    """Whether the group has been given everything and has finished it."""
+    last = client.xinfo_stream(STREAM)["last-generated-id"]
+    return any(
+        found["name"].decode() == group and found["last-delivered-id"] == last and not found["pending"]
+        for found in client.xinfo_groups(STREAM)
+    )
+
+
+def pending(client: streams.Client, group: str = Noting.group) -> list[dict[str, Any]]:
+    """The group's pending entries; none before there is a group."""
+    try:
+        entries: list[dict[str, Any]] = client.xpending_range(STREAM, group, "-", "+", 1_000)
+    except redis.ResponseError:
+        return []
+    return entries
+
+
+def dead_consumer(group: str = Noting.group) -> tuple[GroupConsumer, list[Entry]]:
+    """A consumer that was given everything and then died."""
+    consumer = GroupConsumer(stream=STREAM, group=group, claim_seconds=settings.BUS_CLAIM_SECONDS)
+    return consumer, consumer.read(count=1_000, block_ms=1)
+
+
+def settle(worker: Worker, consumer: GroupConsumer, entry: Entry) -> bool:
+    """What a handler thread does with one entry, without the acknowledgement that follows."""
+    return _Settler(worker, consumer, threading.Event()).settle(entry)

@@ -1,0 +1,182 @@
+"""Dead consumers, long handlers, lost groups, stops: who has a message, and that nobody has it twice or never."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import redis
+
+from tests.aurora.bus.conftest import CLAIM_SECONDS
+from tests.aurora.bus.scene import (
+    STREAM,
+    Noting,
+    announce,
+    dead_consumer,
+    effects,
+    is_finished,
+    pending,
+    publish,
+    settle,
+)
+from tests.waiting import until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def _extensions(client: redis.Redis, count: int) -> None:
+    """Waits until the lease of the one pending entry has been extended `count` times."""
+    seen, last = 0, 0
+    while seen < count:
+        idle = until(lambda: pending(client))[0]["time_since_delivered"]
+        seen, last = seen + (idle < last), idle
+
+
+def test_a_message_of_a_consumer_that_died_before_handling_is_taken_over_on_an_idle_stream(start, redis_client):
+    event_id = publish(redis_client)
+    dead_consumer()
+    start(Noting())
+    until(lambda: is_finished(redis_client), seconds=CLAIM_SECONDS + 2)
+    assert effects() == {event_id: 1}
+
+
+def test_a_consumer_that_died_between_handling_and_acknowledging_leaves_one_effect(start, redis_client):
+    event_id = publish(redis_client)
+    consumer, [entry] = dead_consumer()
+    assert settle(Noting(), consumer, entry)
+    worker = Noting()
+    start(worker)
+    until(lambda: is_finished(redis_client))
+    assert effects() == {event_id: 1}
+    assert not worker.seen
+
+
+def test_a_handler_that_is_longer_than_the_claim_time_keeps_its_message(start, redis_client):
+    release = threading.Event()
+    slow, other = Noting(lambda _message: release.wait(10)), Noting()
+    start(slow)
+    publish(redis_client)
+    until(lambda: slow.seen)
+    start(other)
+    _extensions(redis_client, 6)
+    release.set()
+    until(lambda: is_finished(redis_client))
+    assert not other.seen
+    assert len(slow.seen) == 1
+
+
+def test_what_waits_behind_a_long_handler_keeps_its_lease_too(start, redis_client):
+    release = threading.Event()
+    ids = [publish(redis_client) for _ in range(3)]
+    slow, other = Noting(lambda _message: release.wait(10)), Noting()
+    start(slow)
+    until(lambda: len(pending(redis_client)) == 3)
+    start(other)
+    _extensions(redis_client, 6)
+    release.set()
+    until(lambda: is_finished(redis_client))
+    assert [message.id for message in slow.seen] == ids
+    assert not other.seen
+
+
+def test_a_handler_beyond_its_timeout_loses_its_message_to_another(start, redis_client, events):
+    class Hasty(Noting):
+        timeout = 0.05
+
+    release = threading.Event()
+    event_id = publish(redis_client)
+    stuck = Hasty(lambda _message: release.wait(10))
+    # A hang inside the transaction would make the other wait for it; this one hangs before.
+    stuck.exactly_once = False  # type: ignore[misc]
+    start(stuck)
+    until(lambda: stuck.seen)
+    other = Noting()
+    start(other)
+    until(lambda: effects() == {event_id: 1})
+    release.set()
+    assert len(events("handler_overdue")) == 1
+
+
+def test_old_entries_are_found_behind_many_young_ones(redis_client):
+    for _ in range(60):
+        publish(redis_client)
+    _, entries = dead_consumer()
+    old = entries[-1].entry_id
+    redis_client.xclaim(STREAM, Noting.group, "dead", 0, [old], idle=60_000, justid=True)
+    consumer, _ = dead_consumer()
+    consumer._claim_ms = 30_000
+    # Redis looks at ten entries for each one asked for.
+    found = [entry.entry_id for _ in range(8) for entry in consumer.claim(count=1, in_hand=())]
+    assert found == [old]
+
+
+def test_a_deleted_entry_does_not_stay_pending_for_ever(start, redis_client):
+    publish(redis_client)
+    _, [entry] = dead_consumer()
+    redis_client.xdel(STREAM, entry.entry_id)
+    start(Noting())
+    until(lambda: not pending(redis_client))
+
+
+def test_a_worker_survives_that_redis_is_emptied(start, redis_client, events):
+    worker = Noting()
+    start(worker)
+    publish(redis_client)
+    until(lambda: worker.seen)
+    redis_client.flushdb()
+    event_id = publish(redis_client)
+    until(lambda: event_id in effects())
+    assert len(events("group_created")) == 2
+
+
+def test_a_worker_survives_that_its_group_is_destroyed_while_it_handles(start, redis_client):
+    release = threading.Event()
+    ids = {publish(redis_client) for _ in range(3)}
+    worker = Noting(lambda _message: release.wait(10))
+    start(worker)
+    until(lambda: worker.seen)
+    redis_client.xgroup_destroy(STREAM, Noting.group)
+    until(lambda: redis_client.xinfo_groups(STREAM))
+    release.set()
+    until(lambda: is_finished(redis_client))
+    assert effects() == dict.fromkeys(ids, 1)
+
+
+def test_a_worker_comes_back_with_redis(start, own_redis, events):
+    from aurora.bus import redis as clients
+    from aurora.bus.relay import Relay
+
+    start(Relay())
+    start(Noting())
+    until(lambda: announce() and effects())
+    own_redis.stop()
+    until(lambda: any(line["part"] == "noting" for line in events("neighbour_lost")))
+    event = announce()
+    own_redis.start()
+    until(lambda: str(event.id) in effects(), seconds=15)
+    assert until(lambda: is_finished(clients.client()))
+    assert set(effects().values()) == {1}
+
+
+def test_a_stop_lets_the_running_handler_finish_and_hands_the_rest_back(start, redis_client):
+    release = threading.Event()
+    ids = [publish(redis_client) for _ in range(3)]
+    worker = Noting(lambda _message: release.wait(10))
+    running = start(worker)
+    until(lambda: len(pending(redis_client)) == 3)
+    until(lambda: worker.seen)
+    running.stop_event.set()
+    # Handed back: they may be taken at once, and the delivery does not count.
+    until(lambda: [row["times_delivered"] for row in pending(redis_client)] == [1, 0, 0])
+    release.set()
+    running.stop()
+    assert effects() == {ids[0]: 1}
+    assert len(pending(redis_client)) == 2
+
+
+def test_a_consumer_with_nothing_pending_is_removed_at_the_stop(start, redis_client):
+    publish(redis_client)
+    running = start(Noting())
+    until(lambda: is_finished(redis_client))
+    running.stop()
+    assert redis_client.xinfo_consumers(STREAM, Noting.group) == []
