@@ -203,3 +203,13 @@ def test_overlapping_deliveries_in_opposite_order_do_not_deadlock():
     with ThreadPoolExecutor(8) as threads:
         assert sum(threads.map(post, range(24))) == 960
     assert set(Alert.objects.values_list("count", flat=True)) == {24}
+
+
+def test_a_person_is_found_by_account_whether_named_by_account_or_address():
+    _ingest(_record(title="a", users=["CORP\\j.doe"]), _record(title="b", users=["j.doe@corp.example"]))
+    assert AlertPivot.objects.filter(kind="user", value="j.doe").count() == 2
+
+
+def test_an_internal_address_has_one_spelling():
+    _ingest(_record(hosts=["::ffff:10.20.7.17"]))
+    assert Alert.objects.get().affected_assets == ["10.20.7.17"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from uuid import uuid4
-
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -46,7 +44,7 @@ def test_a_task_with_neither_alert_nor_case_is_invalid(agent_type):
 
 
 @pytest.mark.parametrize("agent_type", AGENTS)
-@pytest.mark.parametrize("gone", [str(uuid4()), "not-a-uuid", "../../etc/passwd"])
+@pytest.mark.parametrize("gone", ["4d530173-34f2-4b76-8bd3-38ad7e018672", "not-a-uuid", "../../etc/passwd"])
 @pytest.mark.parametrize("subject", ["alert_id", "case_id"])
 def test_an_alert_or_case_that_is_gone_is_missing(agent_type, gone, subject):
     with pytest.raises(Missing):
@@ -153,7 +151,7 @@ def test_hostile_text_in_an_alert_breaks_no_agent(agent_type):
         {"threat_hunter": {"data": {"hypotheses": "x" * 100}}, "incident_responder": {"data": {"plan": [{"action": []}]}}},
         {"security_analyst": {"summary": "fine", "confidence": 7}},
         {"threat_hunter": {"summary": "s", "confidence": 0.5, "data": {"hypotheses": [
-            {"kind": "beaconing", "title": "t", "confidence": 0.9, "alert_ids": [str(uuid4())], "hosts": ["no-such-host"]}
+            {"kind": "beaconing", "title": "t", "confidence": 0.9, "alert_ids": ["4d530173-34f2-4b76-8bd3-38ad7e018672"], "hosts": ["no-such-host"]}
         ]}}},
     ],
 )  # fmt: skip
