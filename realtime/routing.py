@@ -1,3 +1,0 @@
-async def application(scope, receive, send):
-    await receive()
-    await send({"type": "websocket.close"})
