@@ -26,7 +26,8 @@ class Command(BaseCommand):
             access_log=False,
             server_header=False,
             proxy_headers=False,  # whose X-Forwarded-For is believed, `aurora.rest.auth` decides
-            ws="websockets-sansio",
+            ws="realtime.protocol:WebSocketProtocol",
+            ws_per_message_deflate=False,  # frames are small and many; deflating each for each client costs more than it saves
             ws_ping_interval=20.0,
             ws_ping_timeout=20.0,
             ws_max_size=64 * 1024,

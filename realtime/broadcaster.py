@@ -1,0 +1,217 @@
+"""One reader of the streams per process, and every socket of that process behind it.
+
+Each event is read once (XREAD, never a consumer group: every process shows everything), encoded once and put into the queue of every client of
+its channel. The reader lives from the first client to the last, on their event loop. While Redis is away the sockets stay; the reader comes
+back with growing pauses and goes on after the last entry it saw.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import redis.asyncio
+import structlog
+from django.conf import settings
+from redis.exceptions import RedisError
+
+from aurora.actors import Actor
+from aurora.bus import redis as clients
+from aurora.bus import streams
+from aurora.errors import Invalid, Unavailable
+from realtime import history, metrics
+from realtime.clients import TOO_SLOW, TURN_FRAMES, Client, Send
+from realtime.feed import Feed
+from realtime.messages import CHANNELS, Channel, Frame, Gap, encode, gap, hello
+from realtime.positions import EntryId, Position, format_entry_id, parse_position
+
+log = structlog.get_logger(__name__)
+
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 1.0
+"""Between attempts to reach Redis again."""
+WATCH_SECONDS = 1.0
+"""How often stalled clients are looked for and frames are counted. One watch for all is cheaper than a timer for every frame."""
+CANCEL_SECONDS = 0.1
+"""A cancellation that has not taken by then is repeated: `asyncio.wait_for` of Python 3.11, which redis-py writes through, can swallow one."""
+
+_STREAMS = tuple({name: None for channel in CHANNELS.values() for name in channel.streams})
+
+
+def current() -> Broadcaster:
+    """The running loop's broadcaster. It is made for the first client and forgotten with the last."""
+    loop = asyncio.get_running_loop()
+    if loop not in _broadcasters:
+        _broadcasters[loop] = Broadcaster(loop)
+    return _broadcasters[loop]
+
+
+class Broadcaster:
+    """Reads the streams of all channels and feeds their clients."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._feeds = {name: Feed(channel) for name, channel in CHANNELS.items()}
+        self._heads: dict[str, EntryId] = {}
+        self._has_asked = asyncio.Event()
+        self._history = clients.async_client(clients.Purpose.COMMAND)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def join(self, channel: Channel, *, actor: Actor, send: Send, last_event_id: str = "") -> Client:
+        """A client that misses nothing from now on; it sends once it is started. Raises Unavailable when the channel is full.
+
+        With `last_event_id` it first gets what came after that, or a `gap`; without, only what comes.
+        """
+        feed = self._feeds[channel.name]
+        if feed.seats >= settings.WS_MAX_CONNECTIONS:
+            raise Unavailable("Max connections reached")
+        feed.seats += 1
+        metrics.CONNECTED.labels(channel.name).inc()
+        types = frozenset(kind for kind, needed in channel.types.items() if not needed or actor.may(needed))
+        client = Client(channel.name, send, types, self._release)
+        try:
+            if not self._tasks:
+                self._tasks = [
+                    asyncio.create_task(self._read(), name="ws-reader"),
+                    asyncio.create_task(self._watch(), name="ws-watch"),
+                ]
+            await self._has_asked.wait()
+            await self._place(feed, client, last_event_id)
+        except BaseException:
+            await client.leave()
+            raise
+        return client
+
+    async def settle(self) -> None:
+        """After a client has left: waits until the reader has ended, if that was the last one."""
+        if _broadcasters.get(self._loop) is self:
+            return
+        pending = set(self._tasks)
+        while pending:
+            _, pending = await asyncio.wait(pending, timeout=CANCEL_SECONDS)
+            for task in pending:
+                task.cancel()
+
+    def _release(self, client: Client) -> None:
+        feed = self._feeds[client.channel]
+        feed.clients.discard(client)
+        feed.seats -= 1
+        metrics.CONNECTED.labels(client.channel).dec()
+        if not any(other.seats for other in self._feeds.values()):
+            _broadcasters.pop(self._loop, None)
+            for task in self._tasks:
+                task.cancel()
+
+    async def _place(self, feed: Feed, client: Client, last_event_id: str) -> None:
+        if not last_event_id or feed.position is None:
+            # A resuming client that comes while Redis has not answered gets its `gap` when it does (`Feed.begin`).
+            feed.admit(client, [hello(feed.channel, feed.position)])
+            return
+        try:
+            start = parse_position(last_event_id, streams=len(feed.channel.streams))
+            frames, reached = await self._catch_up(feed, start)
+        except Invalid:
+            reason = Gap.MALFORMED
+        except history.Missed as missed:
+            reason = missed.reason
+        except (RedisError, OSError):
+            reason = Gap.UNAVAILABLE
+        else:
+            feed.resume(client, hello(feed.channel, start), frames, start, reached)
+            return
+        feed.admit(client, [hello(feed.channel, feed.position), gap(feed.position, reason)])
+
+    async def _catch_up(self, feed: Feed, position: Position) -> tuple[list[Frame], Position]:
+        """Every frame after `position`: from the ring, else from the streams up to where the ring takes over. Raises Missed, RedisError."""
+        frames: list[Frame] = []
+        left = history.REPLAY_LIMIT
+        is_joined = feed.spans(position)
+        while not is_joined:
+            entries, position = await history.missed(self._history, feed.channel.streams, position, limit=left)
+            left -= len(entries)
+            for number, entry in enumerate(entries):
+                if number % TURN_FRAMES == 0:
+                    await asyncio.sleep(0)
+                frame = _frame_of(feed.channel, entry)
+                frames += [frame] if frame else []
+            is_joined = feed.covers(position) or not entries
+        return frames + feed.after(position), position
+
+    async def _read(self) -> None:
+        pause = FIRST_PAUSE_SECONDS
+        async with self._history, clients.async_client(clients.Purpose.STREAM) as client:
+            while True:
+                try:
+                    await self._locate(client)
+                    self._has_asked.set()
+                    pause = FIRST_PAUSE_SECONDS
+                    while True:
+                        await self._follow(client)
+                except (RedisError, OSError) as error:
+                    if pause == FIRST_PAUSE_SECONDS:
+                        metrics.OUTAGES.inc()
+                        log.warning("ws_reader_lost_redis", error=str(error))
+                except Exception:
+                    # Whatever it was, the sockets would fall silent without their reader.
+                    log.exception("ws_reader_failed")
+                self._has_asked.set()
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    async def _locate(self, client: redis.asyncio.Redis) -> None:
+        """Finds where the streams stand: at the start their ends, later whether they still hold what was read last."""
+        is_start = not self._heads
+        moved = await (history.heads_of(client, _STREAMS) if is_start else history.lost(client, self._heads))
+        if moved and not is_start:
+            log.warning("ws_streams_went_back", streams=sorted(moved))
+        self._heads |= moved
+        for feed in self._feeds.values():
+            if moved.keys() & set(feed.channel.streams):
+                position = tuple(self._heads[name] for name in feed.channel.streams)
+                feed.begin(position, Gap.UNAVAILABLE if is_start else Gap.TRIMMED)
+
+    async def _follow(self, client: redis.asyncio.Redis) -> None:
+        entries = await history.new_entries(client, self._heads, block_ms=clients.BLOCK_MS)
+        if not entries:
+            await self._locate(client)
+        for number, entry in enumerate(entries, 1):
+            self._publish(entry)
+            if number % TURN_FRAMES == 0:
+                # The writers get their turn, or a burst would overflow the queues of clients that keep up.
+                await asyncio.sleep(0)
+
+    def _publish(self, entry: history.Entry) -> None:
+        entry_id, name, _ = entry
+        self._heads[name] = entry_id
+        for feed in self._feeds.values():
+            if name in feed.channel.streams:
+                frame = _frame_of(feed.channel, entry)
+                if frame is None:
+                    feed.pass_over(feed.channel.streams.index(name), entry_id)
+                else:
+                    feed.publish(frame)
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            now = self._loop.time()
+            for client in [client for feed in self._feeds.values() for client in feed.clients]:
+                client.count()
+                if client.is_stalled(now):
+                    client.drop("stalled", code=TOO_SLOW)
+
+
+_broadcasters: dict[asyncio.AbstractEventLoop, Broadcaster] = {}
+
+
+def _frame_of(channel: Channel, entry: history.Entry) -> Frame | None:
+    """The entry as a frame; None for types that the channel does not show, for an event put back for one group alone (sockets had it), and
+    for what cannot be encoded, which is the sender's fault alone."""
+    entry_id, name, fields = entry
+    if streams.text_of(fields, "type") not in channel.types or streams.text_of(fields, "addressee"):
+        return None
+    try:
+        message = streams.decode(name, format_entry_id(entry_id), fields)
+        return encode(channel, channel.streams.index(name), message)
+    except (Invalid, TypeError, RecursionError) as error:
+        metrics.SKIPPED.labels(name).inc()
+        log.warning("ws_event_skipped", stream=name, entry_id=format_entry_id(entry_id), error=str(error))
+        return None

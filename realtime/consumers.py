@@ -1,0 +1,137 @@
+"""One socket: authorise, join, then accept. From there the broadcaster sends; what the client says is read and ignored."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from channels.consumer import AsyncConsumer, get_handler_name
+from channels.exceptions import StopConsumer
+from channels.utils import await_many_dispatch
+
+from aurora.errors import AuroraError, Conflict, Denied, Invalid, Missing, Unavailable
+from realtime import broadcaster, metrics
+from realtime.auth import Scope, authenticate, query_of
+from realtime.broadcaster import Broadcaster
+from realtime.clients import Client, Send
+from realtime.messages import Channel
+
+NOT_SIGNED_IN, NOT_ALLOWED, NOT_FOUND = 4401, 4403, 4404
+POLICY_VIOLATION, TOO_BIG, TRY_AGAIN_LATER = 1008, 1009, 1013
+
+CODE_OF: dict[type[AuroraError], int] = {
+    Invalid: POLICY_VIOLATION,
+    Denied: NOT_ALLOWED,
+    Missing: NOT_FOUND,
+    Conflict: POLICY_VIOLATION,
+    Unavailable: TRY_AGAIN_LATER,
+}
+
+INBOUND_BYTES = 4_096
+"""Larger frames of a client close its socket."""
+AUTHORISE_SECONDS = 10.0
+
+_LONGEST_REASON = 120  # a close frame holds 123 bytes of it
+
+
+def close_code(error: AuroraError) -> int:
+    """The contract's close code for an error's kind."""
+    if isinstance(error, Denied) and error.is_anonymous:
+        return NOT_SIGNED_IN
+    return next(CODE_OF[kind] for kind in type(error).__mro__ if kind in CODE_OF)
+
+
+async def refuse(send: Send, error: AuroraError) -> None:
+    """Accepts and closes at once: the code of a socket that was never accepted does not reach a browser's script."""
+    await send({"type": "websocket.accept"})
+    reason = error.detail.encode()[:_LONGEST_REASON].decode(errors="ignore")
+    await send({"type": "websocket.close", "code": close_code(error), "reason": reason})
+
+
+class ChannelConsumer(AsyncConsumer):
+    """A socket on one channel. It uses no channel layer: a Redis that is away must not keep anybody from connecting or staying."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.client: Client | None = None
+        self.broadcaster: Broadcaster | None = None
+        self.expiry: asyncio.TimerHandle | None = None
+        self.has_joined = asyncio.Event()
+
+    async def __call__(self, scope: Scope, receive: Any, send: Send) -> None:
+        self.scope, self.base_send = scope, send
+        try:
+            await await_many_dispatch([receive, self._until_ended], self.dispatch)  # type: ignore[no-untyped-call]
+        except StopConsumer:
+            pass
+        finally:
+            await self._leave()
+
+    async def dispatch(self, message: Mapping[str, Any]) -> None:
+        """As Channels' own, without its hop to a thread for every message: the one database call here closes its connection itself."""
+        await getattr(self, get_handler_name(message))(message)  # type: ignore[no-untyped-call]
+
+    async def websocket_connect(self, _message: Mapping[str, Any]) -> None:
+        try:
+            self.client = await self._join()
+        except AuroraError as error:
+            metrics.REFUSED.labels(self.channel.name, str(close_code(error))).inc()
+            await self._send_or_stop(refuse(self.base_send, error))
+            raise StopConsumer from None
+        self.has_joined.set()
+        await self._send_or_stop(self.base_send({"type": "websocket.accept"}))
+        self.client.start()
+
+    async def websocket_receive(self, message: Mapping[str, Any]) -> None:
+        """Clients have nothing to say; short text is let pass, so that one of a later version may speak."""
+        text = message.get("text")
+        size = len(message.get("bytes") or b"") if text is None else len(text.encode("utf-8", "replace"))
+        if self.client is not None and size > INBOUND_BYTES:
+            self.client.drop("garbage", code=TOO_BIG, text="Frame too big")
+        elif self.client is not None and text is None:
+            self.client.drop("garbage", code=POLICY_VIOLATION, text="Binary frames are not understood")
+
+    async def websocket_disconnect(self, _message: Mapping[str, Any]) -> None:
+        raise StopConsumer
+
+    async def _join(self) -> Client:
+        query = query_of(self.scope)
+        try:
+            async with asyncio.timeout(AUTHORISE_SECONDS):
+                caller = await authenticate(self.scope, query)
+        except TimeoutError:
+            raise Unavailable("Signing in takes too long") from None
+        caller.actor.require(self.channel.permission)
+        self.broadcaster = broadcaster.current()
+        client = await self.broadcaster.join(
+            self.channel, actor=caller.actor, send=self.base_send, last_event_id=query.get("last_event_id", "")
+        )
+        if caller.expires_at is not None:
+            expire = partial(client.drop, "expired", code=NOT_SIGNED_IN, text="Credential expired")
+            self.expiry = asyncio.get_running_loop().call_later(max(0.0, caller.expires_at - time.time()), expire)
+        return client
+
+    async def _send_or_stop(self, sending: Any) -> None:
+        try:
+            await sending
+        except (OSError, RuntimeError):
+            # The peer hung up before it was answered.
+            raise StopConsumer from None
+
+    async def _until_ended(self) -> Mapping[str, Any]:
+        """The broadcaster's word that it has dropped this client, in the form of a disconnect: a stalled peer never sends one."""
+        await self.has_joined.wait()
+        if self.client is not None:
+            await self.client.ended.wait()
+        return {"type": "websocket.disconnect"}
+
+    async def _leave(self) -> None:
+        if self.expiry is not None:
+            self.expiry.cancel()
+        if self.client is not None:
+            await self.client.leave()
+        if self.broadcaster is not None:
+            await self.broadcaster.settle()

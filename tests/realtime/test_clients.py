@@ -1,0 +1,211 @@
+# mypy: disable-error-code="no-untyped-call"
+"""A client that fails, stalls or lags is dropped alone; joins and leaves disturb nobody."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from prometheus_client import REGISTRY
+
+from realtime import clients
+from realtime.clients import QUEUE_FRAMES, Client
+from realtime.feed import Feed
+from realtime.messages import CHANNELS, Frame, Gap, hello
+from realtime.positions import START
+
+ALERTS = CHANNELS["alerts"]
+
+
+class Transport:
+    """The sending half of a socket. `is_stuck` never takes a frame; `error` is raised by every send."""
+
+    def __init__(self, *, is_stuck: bool = False, error: Exception | None = None) -> None:
+        self.messages: list[dict[str, Any]] = []
+        self.taken = asyncio.Event()
+        self.is_stuck, self.error = is_stuck, error
+
+    async def send(self, message) -> None:
+        self.taken.set()
+        if self.error:
+            raise self.error
+        if self.is_stuck and message["type"] == "websocket.send":
+            await asyncio.Event().wait()
+        self.messages.append(message)
+
+
+@pytest.fixture
+def feed() -> Feed:
+    live = Feed(ALERTS)
+    live.begin((START, START), Gap.UNAVAILABLE)
+    return live
+
+
+@pytest.fixture
+async def join(feed):
+    joined: list[Client] = []
+
+    def admit(transport: Transport) -> Client:
+        client = Client("alerts", transport.send, frozenset(ALERTS.types), feed.clients.discard)
+        joined.append(client)
+        feed.admit(client, [])
+        client.start()
+        return client
+
+    yield admit
+    for client in joined:
+        await client.leave()
+
+
+def frame(number: int) -> Frame:
+    return Frame("alert.created", 0, (number, 0), f'{{"n":{number}}}')
+
+
+def dropped(reason: str) -> float:
+    return REGISTRY.get_sample_value("aurora_ws_dropped_total", {"channel": "alerts", "reason": reason}) or 0.0
+
+
+async def settled() -> None:
+    """Until every task that can run has run."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_all_clients_are_sent_the_very_same_encoding(feed, join):
+    transports = [Transport() for _ in range(3)]
+    for transport in transports:
+        join(transport)
+    feed.publish(frame(1))
+    await settled()
+    first, *others = [transport.messages[0]["text"] for transport in transports]
+    assert all(other is first for other in others)
+
+
+async def test_a_full_queue_drops_that_client_with_4008_and_no_other(feed, join):
+    healthy, stuck, before = Transport(), Transport(is_stuck=True), dropped("slow")
+    join(healthy)
+    slow = join(stuck)
+    await settled()
+    for number in range(1, QUEUE_FRAMES + 3):
+        feed.publish(frame(number))
+        await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await slow.ended.wait()
+    assert [message["code"] for message in stuck.messages] == [4008]
+    assert dropped("slow") == before + 1
+    await settled()
+    assert len(healthy.messages) == QUEUE_FRAMES + 2
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError(), RuntimeError("after websocket.close"), TimeoutError()])
+async def test_a_send_error_drops_that_client_silently(feed, join, error, caplog):
+    healthy, broken = Transport(), join(Transport(error=error))
+    join(healthy)
+    feed.publish(frame(1))
+    async with asyncio.timeout(5):
+        await broken.ended.wait()
+    assert broken not in feed.clients
+    feed.publish(frame(2))
+    await settled()
+    assert len(healthy.messages) == 2
+    assert caplog.records == []
+
+
+async def test_a_stalled_send_counts_as_stalled_after_its_time(feed, join):
+    stuck = Transport(is_stuck=True)
+    client = join(stuck)
+    feed.publish(frame(1))
+    await stuck.taken.wait()
+    now = asyncio.get_running_loop().time()
+    assert not client.is_stalled(now)
+    assert client.is_stalled(now + clients.SEND_SECONDS + 1)
+
+
+async def test_an_idle_client_is_never_stalled(join):
+    client = join(Transport())
+    await settled()
+    assert not client.is_stalled(asyncio.get_running_loop().time() + 1_000)
+
+
+async def test_a_dropped_client_that_takes_no_close_frame_ends_all_the_same(feed, join, monkeypatch):
+    monkeypatch.setattr(clients, "CLOSE_SECONDS", 0.01)
+
+    class Wall(Transport):
+        async def send(self, message) -> None:
+            await asyncio.Event().wait()
+
+    client = join(Wall())
+    client.drop("slow", code=4008)
+    async with asyncio.timeout(5):
+        await client.ended.wait()
+
+
+async def test_a_client_dropped_before_it_was_accepted_says_farewell_only_then():
+    transport = Transport()
+    client = Client("alerts", transport.send, frozenset(), lambda _client: None)
+    client.drop("slow", code=4008)
+    await settled()
+    assert transport.messages == []
+    client.start()
+    async with asyncio.timeout(5):
+        await client.ended.wait()
+    assert transport.messages[0]["code"] == 4008
+    await client.leave()
+
+
+async def test_joins_and_leaves_during_a_broadcast_disturb_nobody(feed, join):
+    """A send error and a full queue take clients out in the middle of `publish`; newcomers come between two frames."""
+    healthy = [Transport() for _ in range(5)]
+    for transport in healthy:
+        join(transport)
+    for number in range(1, 1_001):
+        passer_by = join(Transport(error=OSError()) if number % 2 else Transport(is_stuck=True))
+        feed.publish(frame(number))
+        if number % 3 == 0:
+            passer_by.drop("gone")
+        await asyncio.sleep(0)
+    await settled()
+    for transport in healthy:
+        assert [message["text"] for message in transport.messages] == [
+            frame(number).message(((number, 0), START))["text"] for number in range(1, 1_001)
+        ]
+
+
+async def test_a_client_that_leaves_twice_leaves_once(feed, join):
+    client, before = join(Transport()), dropped("gone")
+    await client.leave()
+    client.drop("gone")
+    await client.leave()
+    assert dropped("gone") == before
+
+
+async def test_frames_sent_are_counted(feed, join):
+    def sent() -> float:
+        return REGISTRY.get_sample_value("aurora_ws_frames_sent_total", {"channel": "alerts"}) or 0.0
+
+    client, before = join(Transport()), sent()
+    for number in range(1, 4):
+        feed.publish(frame(number))
+    await settled()
+    await client.leave()
+    assert sent() == before + 3
+
+
+async def test_a_client_ahead_of_this_process_gets_nothing_twice_and_no_id_leads_it_back(feed):
+    """Another process has shown it entries of both streams that this one has not read yet."""
+    transport = Transport()
+    client = Client("alerts", transport.send, frozenset(ALERTS.types), feed.clients.discard)
+    reached = ((3, 0), (7, 0))
+    feed.resume(client, hello(ALERTS, reached), [], reached, reached)
+    client.start()
+    for number in range(1, 5):
+        feed.publish(frame(number))
+    feed.pass_over(1, (7, 0))
+    feed.publish(frame(5))
+    await settled()
+    assert [message["text"] for message in transport.messages[1:]] == [
+        frame(4).message(((4, 0), (7, 0)))["text"],
+        frame(5).message(((5, 0), (7, 0)))["text"],
+    ]
+    await client.leave()
