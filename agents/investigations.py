@@ -119,7 +119,11 @@ def _case_for(alert: Alert) -> Case:
     """The open case of a strongly related alert within a day, the strongest first; otherwise a new one."""
     for related in related_alerts(alert=alert, window=_SAME_INCIDENT):
         candidate = related.alert.case_id
-        if candidate and related.strength >= _SAME_INCIDENT_STRENGTH and Case.objects.filter(pk=candidate).exclude(status=CaseStatus.CLOSED).exists():
+        if (
+            candidate
+            and related.strength >= _SAME_INCIDENT_STRENGTH
+            and Case.objects.filter(pk=candidate).exclude(status=CaseStatus.CLOSED).exists()
+        ):
             return lifecycle.link_alert(alert_id=alert.id, case_id=candidate, actor=ORCHESTRATOR)
     return lifecycle.promote_alert(alert_id=alert.id, actor=ORCHESTRATOR)
 

@@ -68,7 +68,7 @@ def register_all() -> None:
     registry.declare_types(
         streams.AGENT_RESULTS, {events.AGENT_RESULT, events.AGENT_THOUGHT, events.INVESTIGATION_UPDATED}
     )
-    schedule.register("stuck-steps", every=60, function=tasks.fail_stuck_steps)
+    schedule.register("stuck-investigations", every=60, function=tasks.free_stuck_investigations)
 
 
 def _uuid(message: Message, name: str) -> UUID:

@@ -6,16 +6,16 @@ import os
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aurora.settings")
 
+from aurora.wsgi import application as wsgi_application  # isort: skip - sets Django up, which everything below needs
+
 from channels.routing import ProtocolTypeRouter
 from django.conf import settings
 
 from aurora.bridge import WsgiBridge
-from aurora.wsgi import application as wsgi_application
+from realtime.routing import application as sockets
 
 REQUEST_THREADS = 16
 """As many requests run at once; the database pool has a connection for each of them (`settings.DATABASES`)."""
-
-from realtime.routing import application as sockets  # noqa: E402 - needs Django's apps, which the import above loaded
 
 application = ProtocolTypeRouter(  # type: ignore[no-untyped-call]
     {

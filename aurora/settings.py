@@ -249,7 +249,6 @@ USE_I18N = False
 USE_TZ = True
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles" if IS_PRODUCTION else None
-STATICFILES_DIRS = [BASE_DIR / "aurora" / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {

@@ -186,7 +186,9 @@ def _pivots_of(row: Alert) -> set[tuple[str, str]]:
     assets = {("asset", asset.lower()) for asset in row.affected_assets}
     # `j.doe@corp.example` is found as `j.doe` too: mail and sign-in logs name people by address, hosts by account.
     names = {name for user in row.users for name in (user.lower(), user.lower().partition("@")[0]) if name}
-    return assets | {("user", name) for name in names} | {("technique", technique) for technique in row.mitre_techniques}
+    return (
+        assets | {("user", name) for name in names} | {("technique", technique) for technique in row.mitre_techniques}
+    )
 
 
 def _alert_value(row: Alert, name: str, kind: str) -> object:

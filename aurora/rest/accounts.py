@@ -88,11 +88,16 @@ def ensure_roles() -> None:
 def ensure_admin(*, username: str, password: str) -> bool:
     """The first account of an installation; False when an admin is there already. For the start, not for requests."""
     with transaction.atomic():
-        if any(role_of(user) == "admin" for user in User.objects.filter(is_active=True).prefetch_related("groups")):
+        if has_admin():
             return False
         user = User.objects.create_user(username=username, password=password, is_staff=True)
         user.groups.set([_group("admin")])
     return True
+
+
+def has_admin() -> bool:
+    """Whether anybody could sign in as an admin."""
+    return any(role_of(user) == "admin" for user in User.objects.filter(is_active=True).prefetch_related("groups"))
 
 
 def add_demo_account(role: str) -> str:

@@ -1,0 +1,69 @@
+"""Is a container's process well? `python -m aurora.observability.probe web|work` ends with 0 or 1, for health checks.
+
+It runs every few seconds beside the process, so it loads neither Django nor the settings.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import redis
+
+from aurora import env
+from aurora.bus import streams
+
+TIMEOUT_SECONDS = 3.0
+SILENT_SECONDS = 30.0
+"""Workers give a sign of life every few seconds, however busy their handlers are."""
+
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
+
+
+def web() -> bool:
+    """Whether `/health/live` answers, asked under a name that the host check lets in."""
+    listening = env.text("AURORA_HOST", "127.0.0.1")
+    name = env.names("AURORA_ALLOWED_HOSTS", ["localhost"])[0].lstrip(".").replace("*", "localhost")
+    web_process = http.client.HTTPConnection(
+        _LOOPBACK.get(listening, listening), env.integer("AURORA_PORT", 8000), timeout=TIMEOUT_SECONDS
+    )
+    try:
+        web_process.request("GET", "/health/live", headers={"Host": name})
+        return web_process.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        web_process.close()
+
+
+def work() -> bool:
+    """Whether some consumer of this machine has asked its group for work just now. True while Redis is away: that is Redis's illness."""
+    client: Any = redis.Redis.from_url(env.text("REDIS_URL"), socket_timeout=TIMEOUT_SECONDS)
+    try:
+        return any(_consumes(client, stream) for stream in streams.STREAMS)
+    except (redis.ConnectionError, redis.TimeoutError):
+        return True
+    finally:
+        client.close()
+
+
+def main(arguments: Sequence[str]) -> int:
+    probes: dict[str, Callable[[], bool]] = {"web": web, "work": work}
+    return 0 if probes[arguments[0]]() else 1
+
+
+def _consumes(client: Any, stream: str) -> bool:
+    ours = f"{socket.gethostname()}:".encode()  # as aurora.bus.groups names its consumers
+    groups = client.xinfo_groups(stream) if client.exists(stream) else ()
+    return any(
+        consumer["name"].startswith(ours) and consumer["idle"] < SILENT_SECONDS * 1000
+        for group in groups
+        for consumer in client.xinfo_consumers(stream, group["name"])
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
