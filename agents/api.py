@@ -102,7 +102,11 @@ class Dispatch(ApiView):
             earlier={},
         )
         thoughts: list[str] = []
-        done = dispatch.dispatch(task=task, think=lambda text, _data=None: thoughts.append(text))
+
+        def think(text: str, data: dict[str, Any]) -> None:
+            thoughts.append(text)
+
+        done = dispatch.dispatch(task=task, think=think)
         output: dict[str, Any] = done.output.as_json() | {"thoughts": thoughts}
         answer = {"task_id": task.task_id, "agent_type": task.agent_type, "output": output}
         return Response(answer | {"attempts": done.attempts, "duration_ms": done.duration_ms})

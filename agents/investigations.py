@@ -102,11 +102,12 @@ def find(investigation_id: UUID) -> Investigation:
 def _subject(alert_id: UUID | None, case_id: UUID | None) -> tuple[Alert | None, Case]:
     if (alert_id is None) == (case_id is None):
         raise Invalid("Either `alert_id` or `case_id` is needed, not both")
-    if alert_id is None:
+    if case_id is not None:
         case = Case.objects.filter(pk=case_id).first()
         if case is None:
             raise Missing
         return None, case
+    assert alert_id is not None  # noqa: S101 - exactly one is given
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_CASE_LOCK])
     alert = Alert.objects.select_related("case").filter(pk=alert_id).first()

@@ -53,7 +53,7 @@ def test_an_alert_is_investigated_to_the_end():
     assert done.status == "completed"
     assert set(done.steps.values_list("status", flat=True)) == {"completed"}
     assert done.summary
-    assert 0 < done.confidence <= 1
+    assert 0 < (done.confidence or 0) <= 1
 
 
 def test_the_log_is_numbered_without_gap_and_names_the_evidence():

@@ -91,7 +91,7 @@ async def test_a_repeated_header_is_joined():
 
 
 async def test_the_applications_iterable_is_closed():
-    class Answer(list):
+    class Answer(list[bytes]):
         closed = False
 
         def close(self):

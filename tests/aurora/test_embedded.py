@@ -79,16 +79,17 @@ def test_a_server_left_by_a_crash_is_ended_first(installation):
 
 
 def test_two_installations_do_not_meet(tmp_path):
-    pairs = [_servers(tmp_path / name) for name in ("one", "two")]
+    folders = [tmp_path / name for name in ("one", "two")]
+    both = [Redis(folder / "redis", locations.socket_dir(folder)) for folder in folders]
     try:
-        for number, (_, embedded_redis) in enumerate(pairs):
-            embedded_redis.start()
-            redis.Redis(unix_socket_path=str(embedded_redis.socket)).set("who", number)
-        found = [redis.Redis(unix_socket_path=str(pair[1].socket)).get("who") for pair in pairs]
+        for number, server in enumerate(both):
+            server.start()
+            redis.Redis(unix_socket_path=str(server.socket)).set("who", number)
+        found = [redis.Redis(unix_socket_path=str(server.socket)).get("who") for server in both]
         assert found == [b"0", b"1"]
     finally:
-        for _, embedded_redis in pairs:
-            embedded_redis.stop()
+        for server in both:
+            server.stop()
 
 
 def test_a_path_too_long_for_a_socket_moves_the_sockets(tmp_path):

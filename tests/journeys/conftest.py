@@ -79,7 +79,7 @@ class RunningGroup:
         """SIGKILL for the member whose command line holds `needle`; returns when it is gone."""
         for process in self.members(needle):
             process.kill()
-            until(lambda process=process: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
+            psutil.wait_procs([process], timeout=10)
 
     def token(self) -> str:
         answer = httpx.post(f"{self.base}/api/v1/auth/token", json={"username": "admin", "password": PASSWORD})

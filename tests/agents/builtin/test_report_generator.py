@@ -37,7 +37,7 @@ def _section(markdown: str, title: str) -> str:
 
 
 def _html(markdown: str) -> str:
-    return MarkdownIt("commonmark", {"html": True}).enable("table").render(markdown)
+    return str(MarkdownIt("commonmark", {"html": True}).enable("table").render(markdown))
 
 
 def test_all_sections_are_there_in_order_even_for_an_empty_case():

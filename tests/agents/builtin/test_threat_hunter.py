@@ -121,7 +121,7 @@ def test_the_rhythm_is_told_in_figures():
 
 def test_hosts_of_repetitions_are_callers_too():
     alert = _merged(count=10, minute=lambda n: 5 * n, severity="medium")
-    AlertSighting.objects.filter(alert=alert).first().delete()
+    AlertSighting.objects.filter(alert=alert).earliest("seen_at").delete()
     AlertSighting.objects.create(alert=alert, seen_at=NOW, metadata={"src_ip": "10.20.9.21"})
     assert set(_of_kind(_hunt(alert), "beaconing")["hosts"]) == {"10.20.6.12", "10.20.9.21"}
 

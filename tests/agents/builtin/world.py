@@ -27,11 +27,11 @@ class Answer:
 
     @property
     def data(self) -> dict[str, Any]:
-        return self.output["data"]
+        return dict(self.output["data"])
 
     @property
     def summary(self) -> str:
-        return self.output["summary"]
+        return str(self.output["summary"])
 
 
 def ask(
@@ -161,7 +161,7 @@ def dangling(output: dict[str, Any]) -> list[dict[str, Any]]:
                 kind, _, value = cited["id"].partition(":")
                 is_there = AlertPivot.objects.filter(kind=kind, value=value).exists()
             else:
-                is_there = tables[cited["kind"]].objects.filter(pk=cited["id"]).exists()
+                is_there = tables[cited["kind"]]._default_manager.filter(pk=cited["id"]).exists()
             missing += [] if is_there else [cited]
     return missing
 

@@ -221,7 +221,7 @@ def test_outside_addresses_come_from_documentation_ranges_only(rounds):
 
 
 def test_every_technique_has_the_name_and_a_tactic_that_attack_gives_it():
-    attack = AttackLookup()  # type: ignore[no-untyped-call]
+    attack = AttackLookup()
     for technique, (name, tactic) in TECHNIQUES.items():
         known = attack.technique(technique)
         assert known is not None
