@@ -58,7 +58,7 @@ REFRESH_TOKEN_SECONDS = 7 * 24 * 3600
 # Applications
 
 INSTALLED_APPS = [
-    "unfold",
+    "unfold.apps.BasicAppConfig",  # the plain one: the other puts its own AdminSite in the place of ours
     "aurora.apps.ConsoleConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",

@@ -34,4 +34,5 @@ urlpatterns = [
     path("api/schema", SpectacularAPIView.as_view(permission_classes=[], authentication_classes=[]), name="schema"),
     path("api/docs", SpectacularSwaggerView.as_view(permission_classes=[], authentication_classes=[])),
     path("admin/", admin.site.urls),
+    path("", include("realtime.page_urls")),
 ]

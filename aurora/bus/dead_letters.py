@@ -53,8 +53,9 @@ def redrive(*, dead_letter_id: object, actor: Actor) -> DeadLetter:
 
     It goes through the outbox, so that it is put back exactly when `redriven_at` is set. The event keeps its id, under which the group has
     noted nothing (its transactions were undone), and is addressed to the group, so that the others and the sockets do not see it twice.
-    Raises Missing; Conflict when it was put back before; Invalid when it is too broken to be announced.
+    Raises Denied, Missing; Conflict when it was put back before; Invalid when it is too broken to be announced.
     """
+    actor.require("agents:manage")
     letter_id = uuid_or_none(dead_letter_id)
     letter = letter_id and DeadLetter.objects.select_for_update().filter(pk=letter_id).first()
     if not letter:

@@ -20,6 +20,10 @@ from aurora.rest.problems import problem
 from aurora.roles import ROLES
 
 
+CONSOLE_ROLES = frozenset(ROLES) - {"api_service"}
+"""Roles whose accounts may sign in to the console; programs have no business there."""
+
+
 def account_data(user: User) -> dict[str, Any]:
     return {
         "username": user.username,
@@ -33,7 +37,7 @@ def account_data(user: User) -> dict[str, Any]:
 def create_account(*, username: str, password: str, role: str, actor: Actor) -> User:
     """A new account. Raises Denied, Invalid (a password the validators refuse), Conflict (the name is taken)."""
     actor.require("users:manage")
-    user = User(username=username, is_staff=True)
+    user = User(username=username, is_staff=role in CONSOLE_ROLES)
     _check_password(password, user)
     user.set_password(password)
     try:
@@ -57,7 +61,7 @@ def edit_account(*, username: str, changes: dict[str, Any], actor: Actor) -> Use
         if "role" in changes or changes.get("is_active") is False:
             _keep_an_admin(user, changes.get("role", role_of(user)), changes.get("is_active", user.is_active))
         if "role" in changes:
-            user.is_superuser = False
+            user.is_superuser, user.is_staff = False, changes["role"] in CONSOLE_ROLES
             user.groups.set([_group(changes["role"])])
         user.is_active = changes.get("is_active", user.is_active)
         user.save()

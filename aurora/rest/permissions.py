@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.auth.backends import ModelBackend
+from django.db.models import prefetch_related_objects
 from rest_framework.exceptions import MethodNotAllowed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from aurora.actors import Actor
 from aurora.errors import Denied
+from aurora.rest.credentials import role_of
+from aurora.roles import permissions_of
 
 PUBLIC = "public"
 """Declared by the few calls that need no caller: signing in, the probes."""
@@ -37,5 +40,52 @@ class DeclaredPermission(BasePermission):
         return True
 
 
+# Model → what reading and what changing it takes. A model that is not here is nobody's but the superuser's.
+_MODELS = {
+    "cases.alert": ("alerts:read", "alerts:write"),
+    "cases.ingestreceipt": ("alerts:read", ""),
+    "cases.ingestreject": ("alerts:read", ""),
+    "cases.case": ("cases:read", "cases:write"),
+    "cases.timelineentry": ("cases:read", ""),
+    "cases.ioc": ("iocs:read", "iocs:write"),
+    "agents.agent": ("agents:read", "agents:manage"),
+    "agents.investigation": ("investigations:read", "investigations:run"),
+    "agents.investigationstep": ("investigations:read", ""),
+    "agents.investigationevent": ("investigations:read", ""),
+    "aurora.outboxevent": ("agents:read", ""),
+    "aurora.deadletter": ("agents:read", "agents:manage"),
+    "aurora.auditentry": ("audit:read", ""),
+    "aurora.apikey": ("users:manage", "users:manage"),
+    "auth.user": ("users:manage", "users:manage"),
+    "auth.group": ("users:manage", ""),
+}
+
+
+def django_permissions_of(role: str) -> frozenset[str]:
+    """What `role` may do in Django's words: `cases.view_alert` where the table grants `alerts:read`, and so on."""
+    granted = permissions_of(role)
+    names = set()
+    for model, (read, write) in _MODELS.items():
+        app, name = model.split(".")
+        if read in granted:
+            names.add(f"{app}.view_{name}")
+        if write in granted:
+            names |= {f"{app}.{verb}_{name}" for verb in ("add", "change", "delete")}
+    return frozenset(names)
+
+
 class RoleBackend(ModelBackend):
-    """Passwords as Django keeps them; permissions from `aurora.roles`."""
+    """Passwords as Django keeps them; permissions from `aurora.roles`, never from Django's own permission rows."""
+
+    def get_all_permissions(self, user_obj: Any, obj: Any = None) -> set[str]:
+        """Of no object in particular: like Django's own backend, this one grants nothing on single objects."""
+        if obj is not None or not user_obj.is_active or user_obj.is_anonymous:
+            return set()
+        prefetch_related_objects([user_obj], "groups")  # once a request: a page asks dozens of times
+        return set(django_permissions_of(role_of(user_obj)))
+
+    def get_user_permissions(self, user_obj: Any, obj: Any = None) -> set[str]:
+        return set()
+
+    def get_group_permissions(self, user_obj: Any, obj: Any = None) -> set[str]:
+        return self.get_all_permissions(user_obj, obj)

@@ -39,12 +39,22 @@ class Command(BaseCommand):
         for thread in threads:
             thread.start()
         log.info("work_started", names=names)
-        received = signals.get()
+        received = _await_signal(signals)
         stop.set()
         late = _join(threads)
         if late:
             log.error("work_abandoned", names=late)
         log.info("work_stopped", signal=signal.Signals(received).name)
+
+
+def _await_signal(signals: queue.SimpleQueue[int]) -> int:
+    """The first signal. Waits in short turns: the kernel may hand a signal to another thread, and Python runs its handler only when the main
+    thread wakes."""
+    while True:
+        try:
+            return signals.get(timeout=0.2)
+        except queue.Empty:
+            continue
 
 
 def keep_running(name: str, stop: threading.Event) -> None:

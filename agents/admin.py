@@ -1,0 +1,206 @@
+"""The console's pages of agents and investigations, and what investigations add to the pages of alerts and cases."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from agents import investigations, pages, registry
+from agents.models import Agent, Investigation
+from agents.states import ENDED_INVESTIGATIONS
+from aurora.console import widgets
+from aurora.console.overview import Panel
+from aurora.console.records import RecordAdmin
+from aurora.console.verbs import Button, ButtonsAdmin
+from cases.admin import AlertAdmin, CaseAdmin
+
+SHOWN = 20
+
+
+def _investigation_url(investigation: Investigation) -> str:
+    return reverse("admin:agents_investigation_change", args=[investigation.pk])
+
+
+def _investigations_of(request: HttpRequest, row: Any) -> Panel | None:
+    if not request.user.has_perm("agents.view_investigation"):
+        return None
+    found = list(row.investigations.select_related("alert", "case")[:SHOWN])
+    return Panel("Investigations", "admin/agents/latest_investigations.html", {"investigations": found})
+
+
+AlertAdmin.add_button(
+    Button(
+        "investigate",
+        "Investigate",
+        "investigations:run",
+        lambda key, actor, _: investigations.start(alert_id=key, case_id=None, actor=actor),
+        icon="travel_explore",
+        done="handed to the agents",
+        leads_to=_investigation_url,
+    )
+)
+AlertAdmin.add_section(_investigations_of)
+CaseAdmin.add_button(
+    Button(
+        "investigate",
+        "Investigate",
+        "investigations:run",
+        lambda key, actor, _: investigations.start(alert_id=None, case_id=key, actor=actor),
+        icon="travel_explore",
+        done="handed to the agents",
+        leads_to=_investigation_url,
+    )
+)
+CaseAdmin.add_section(_investigations_of)
+
+
+class RunningFilter(admin.SimpleListFilter):
+    """Investigations that have not ended."""
+
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("running", "Not ended"), ("ended", "Ended")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any, Any]) -> QuerySet[Any, Any]:
+        if self.value() == "running":
+            return queryset.exclude(status__in=ENDED_INVESTIGATIONS)
+        return queryset.filter(status__in=ENDED_INVESTIGATIONS) if self.value() == "ended" else queryset
+
+
+@admin.register(Investigation)
+class InvestigationAdmin(RecordAdmin):
+    """Investigations with their steps and their log."""
+
+    change_form_template = "admin/agents/investigation/page.html"
+    record_icon = "travel_explore"
+    list_display = ("investigation", "status_badge", "about", "confidence_bar", "lines", "requested_by", "requested")
+    list_filter = (RunningFilter, "status")
+    list_select_related = ("alert", "case")
+    list_deferred = ("summary", "alert__raw", "alert__metadata", "alert__description", "case__description")
+    list_fullwidth = True
+    search_fields = ("=id", "requested_by")
+    search_help_text = "Id, or who asked"
+
+    def page(self, request: HttpRequest, row: Investigation) -> dict[str, Any]:
+        return {**super().page(request, row), **pages.investigation_page(row)}
+
+    @admin.display(description="Investigation")
+    def investigation(self, row: Investigation) -> SafeString:
+        return format_html('<span class="au-title"><b>{}</b></span>', str(row))
+
+    @admin.display(description="Status", ordering="status")
+    def status_badge(self, row: Investigation) -> SafeString:
+        return widgets.badge("status", row.status)
+
+    @admin.display(description="About")
+    def about(self, row: Investigation) -> SafeString:
+        title = row.alert.title if row.alert else row.case.title
+        return format_html('<span class="au-title"><b>{}</b><small>{}</small></span>', title, row.case.reference)
+
+    @admin.display(description="Confidence", ordering="confidence")
+    def confidence_bar(self, row: Investigation) -> SafeString:
+        return widgets.percent(row.confidence)
+
+    @admin.display(description="Log")
+    def lines(self, row: Investigation) -> SafeString:
+        return format_html('<span class="au-number">{}</span>', f"{row.event_count:,}")
+
+    @admin.display(description="Requested", ordering="created_at")
+    def requested(self, row: Investigation) -> SafeString:
+        return widgets.ago(row.created_at)
+
+
+AGENT_BUTTONS = (
+    Button(
+        "reset",
+        "Reset breaker",
+        "agents:manage",
+        lambda key, actor, _: registry.command_breaker(agent_type=key, action="reset", actor=actor),
+        icon="restart_alt",
+        done="given a fresh breaker",
+    ),
+    Button(
+        "force-open",
+        "Open breaker",
+        "agents:manage",
+        lambda key, actor, _: registry.command_breaker(agent_type=key, action="force_open", actor=actor),
+        icon="power_off",
+        tone="danger",
+        done="cut off until its breaker is reset",
+    ),
+    Button(
+        "enable",
+        "Enable",
+        "agents:manage",
+        lambda key, actor, _: registry.configure(agent_type=key, changes={"enabled": True}, actor=actor),
+        icon="toggle_on",
+        suits=lambda agent: not agent.enabled,
+        done="enabled",
+    ),
+    Button(
+        "disable",
+        "Disable",
+        "agents:manage",
+        lambda key, actor, _: registry.configure(agent_type=key, changes={"enabled": False}, actor=actor),
+        icon="toggle_off",
+        suits=lambda agent: agent.enabled,
+        done="disabled",
+    ),
+)
+
+
+@admin.register(Agent)
+class AgentAdmin(ButtonsAdmin):
+    """The specialists: how they are configured and how they are."""
+
+    buttons = AGENT_BUTTONS
+
+    change_form_template = "admin/agents/agent/page.html"
+    record_icon = "smart_toy"
+    list_display = ("agent", "health", "breaker", "calls", "transport_label", "is_enabled")
+    list_display_links = ("agent",)
+    list_fullwidth = True
+
+    def page(self, request: HttpRequest, row: Agent) -> dict[str, Any]:
+        return {**super().page(request, row), **pages.agent_page(row, registry.describe(row))}
+
+    @admin.display(description="Agent")
+    def agent(self, row: Agent) -> SafeString:
+        return format_html('<span class="au-title"><b>{}</b><small>{}</small></span>', row.name, row.description)
+
+    @admin.display(description="Health")
+    def health(self, row: Agent) -> SafeString:
+        return widgets.badge("status", _live(row)["health"])
+
+    @admin.display(description="Breaker")
+    def breaker(self, row: Agent) -> SafeString:
+        return widgets.badge("breaker", _live(row)["breaker"]["state"])
+
+    @admin.display(description="Answered / failed / rejected")
+    def calls(self, row: Agent) -> SafeString:
+        breaker = _live(row)["breaker"]
+        counts = " / ".join(f"{breaker[name]:,}" for name in ("successes", "failures", "rejected"))
+        return format_html('<span class="au-number">{}</span>', counts)
+
+    @admin.display(description="Transport", ordering="transport")
+    def transport_label(self, row: Agent) -> str:
+        return widgets.words(row.get_transport_display()) if row.transport == "builtin" else row.get_transport_display()
+
+    @admin.display(description="Enabled", ordering="enabled")
+    def is_enabled(self, row: Agent) -> SafeString:
+        return widgets.badge("status", "yes" if row.enabled else "no")
+
+
+def _live(row: Any) -> dict[str, Any]:
+    """`describe` of a listed agent, asked once for all its columns."""
+    if not hasattr(row, "_live"):
+        row._live = registry.describe(row)
+    return row._live  # type: ignore[no-any-return]

@@ -1,0 +1,120 @@
+"""What the console's pages of one investigation or agent show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from agents.models import Agent, Investigation, InvestigationEvent, InvestigationStep
+from agents.states import EventKind
+from aurora.console import widgets
+from aurora.console.records import Facts
+
+EVENTS_SHOWN = 500
+STEPS_SHOWN = 20
+
+_EVENT_ICONS = {
+    EventKind.PLANNED: "route",
+    EventKind.STEP_STARTED: "play_arrow",
+    EventKind.THOUGHT: "psychology",
+    EventKind.FINDING: "lightbulb",
+    EventKind.STEP_COMPLETED: "check_circle",
+    EventKind.STEP_FAILED: "error",
+    EventKind.CONCLUDED: "flag",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StepLine:
+    """A step with what its agent answered, whatever the agent answered: a foreign one may answer anything."""
+
+    step: InvestigationStep
+    summary: str
+    confidence: float | None
+    took: str
+    output: Mapping[str, Any]
+
+
+def investigation_page(investigation: Investigation) -> dict[str, Any]:
+    """Steps by stage and the numbered log, the newest `EVENTS_SHOWN` lines of it."""
+    events = list(investigation.events.order_by("-number")[:EVENTS_SHOWN])[::-1]
+    return {
+        "facts": _investigation_facts(investigation),
+        "steps": [_step_line(step) for step in investigation.steps.all()[:STEPS_SHOWN]],
+        "events": [(event, _EVENT_ICONS.get(EventKind(event.kind), "circle")) for event in events],
+        "left_out": max(investigation.event_count - len(events), 0),
+    }
+
+
+def agent_page(agent: Agent, live: Mapping[str, Any]) -> dict[str, Any]:
+    """Configuration beside live state; `live` is `agents.registry.describe`, contract §5."""
+    breaker = live["breaker"]
+    return {
+        "facts": [
+            ("Type", agent.agent_type),
+            ("Enabled", widgets.badge("status", "yes" if agent.enabled else "no")),
+            ("Transport", agent.get_transport_display()),
+            ("Endpoint", agent.endpoint or widgets.NOTHING),
+            ("Timeout", _seconds(live["timeout"])),
+            ("Failure threshold", f"{live['failure_threshold']}"),
+            ("Breaker reset", _seconds(live["reset_timeout"])),
+            ("Calls at once", f"{agent.max_concurrency}"),
+            ("Updated", widgets.when(agent.updated_at)),
+        ],
+        "health": live["health"],
+        "breaker": breaker,
+        "breaker_label": f"Breaker {breaker['state']}",
+        "breaker_facts": [
+            ("Opened", widgets.when(_moment(breaker["opened_at"]))),
+            ("Next probe", widgets.when(_moment(breaker["next_probe_at"]))),
+            ("Last error", breaker["last_error"] or widgets.NOTHING),
+        ],
+        "recent": list(_recent_steps(agent)),
+    }
+
+
+def recent_events(investigation: Investigation, limit: int) -> list[InvestigationEvent]:
+    """The newest lines of a log, oldest first."""
+    return list(investigation.events.order_by("-number")[:limit])[::-1]
+
+
+def _investigation_facts(investigation: Investigation) -> Facts:
+    return [
+        ("Requested by", investigation.requested_by),
+        ("Confidence", widgets.percent(investigation.confidence)),
+        ("Log", f"{investigation.event_count:,} lines"),
+        ("Requested", widgets.when(investigation.created_at)),
+        ("Started", widgets.when(investigation.started_at)),
+        ("Finished", widgets.when(investigation.finished_at)),
+    ]
+
+
+def _step_line(step: InvestigationStep) -> StepLine:
+    output = step.output if isinstance(step.output, dict) else {}
+    confidence = output.get("confidence")
+    took = widgets.span(step.finished_at - step.started_at) if step.started_at and step.finished_at else ""
+    return StepLine(
+        step=step,
+        summary=str(output.get("summary", "")),
+        confidence=float(confidence) if isinstance(confidence, int | float) else None,
+        took=took,
+        output=output,
+    )
+
+
+def _recent_steps(agent: Agent) -> Any:
+    steps = InvestigationStep.objects.filter(agent_type=agent.agent_type).select_related(
+        "investigation__alert", "investigation__case"
+    )
+    return steps.order_by("-id")[:10]
+
+
+def _moment(value: datetime | str | None) -> datetime | None:
+    """A breaker tells its times as the API does, as text."""
+    return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
+def _seconds(value: float) -> str:
+    return f"{value:g} s"

@@ -1,0 +1,357 @@
+"""The console's pages of the ground floor: what waits, what was buried, who did what, who may do what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.auth.models import Group, User
+from django.contrib.auth.validators import UnicodeUsernameValidator
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from aurora.actors import Actor
+from aurora.bus import dead_letters
+from aurora.console import widgets
+from aurora.console.records import RecordAdmin
+from aurora.console.verbs import Button, ButtonsAdmin
+from aurora.errors import AuroraError, Invalid, Missing
+from aurora.models import ApiKey, AuditEntry, DeadLetter, OutboxEvent
+from aurora.rest import accounts, credentials
+from aurora.rest.auth import actor_of
+from aurora.roles import ROLES, permissions_of
+
+# Django's own pages of accounts would save them past the verbs that guard the last admin.
+admin.site.unregister([User, Group])
+
+
+@admin.register(OutboxEvent)
+class OutboxEventAdmin(RecordAdmin):
+    """Events that wait for the relay: empty on a good day."""
+
+    record_icon = "outbox"
+    record_facts = ("event_id", "stream", "type", "aggregate", "traceparent", "created_at")
+    record_texts = ("data",)
+    list_display = ("type", "stream", "aggregate", "created")
+    list_deferred = ("data",)
+    search_fields = ("=event_id", "type", "aggregate")
+
+    @admin.display(description="Waiting since", ordering="created_at")
+    def created(self, event: OutboxEvent) -> SafeString:
+        return widgets.ago(event.created_at)
+
+
+class RedrivenFilter(admin.SimpleListFilter):
+    """Dead letters by whether somebody has put them back."""
+
+    title = "redriven"
+    parameter_name = "redriven"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("no", "Waiting"), ("yes", "Put back")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any, Any]) -> QuerySet[Any, Any]:
+        return queryset.filter(redriven_at__isnull=self.value() == "no") if self.value() else queryset
+
+
+@admin.register(DeadLetter)
+class DeadLetterAdmin(ButtonsAdmin):
+    """Messages that no delivery could handle, with what is needed to understand them and to put them back."""
+
+    buttons = (
+        Button(
+            "redrive",
+            "Put back",
+            "agents:manage",
+            lambda key, actor, _: dead_letters.redrive(dead_letter_id=key, actor=actor),
+            icon="replay",
+            tone="primary",
+            suits=lambda letter: letter.redriven_at is None,
+            done="put back on the stream",
+        ),
+    )
+    record_icon = "mark_email_unread"
+    record_facts = (
+        "stream",
+        "group",
+        "entry_id",
+        "event_id",
+        "type",
+        "deliveries",
+        "traceparent",
+        "created_at",
+        "redriven_at",
+    )
+    record_texts = ("error", "data")
+    list_display = ("message", "group", "why", "deliveries", "buried", "state")
+    list_filter = (RedrivenFilter,)
+    list_deferred = ("data",)
+    search_fields = ("=entry_id", "=event_id", "type", "error")
+    search_help_text = "Type, error, entry or event id"
+    list_fullwidth = True
+
+    @admin.display(description="Message")
+    def message(self, letter: DeadLetter) -> SafeString:
+        return format_html(
+            '<span class="au-title"><b>{}</b><small>{} · {}</small></span>',
+            letter.type or "message",
+            letter.stream,
+            letter.entry_id,
+        )
+
+    @admin.display(description="Error")
+    def why(self, letter: DeadLetter) -> SafeString:
+        return format_html('<span class="au-clip" title="{}">{}</span>', letter.error[:500], letter.error[:160])
+
+    @admin.display(description="Buried", ordering="created_at")
+    def buried(self, letter: DeadLetter) -> SafeString:
+        return widgets.ago(letter.created_at)
+
+    @admin.display(description="State")
+    def state(self, letter: DeadLetter) -> SafeString:
+        return widgets.badge(
+            "status", "resolved" if letter.redriven_at else "new", "Put back" if letter.redriven_at else "Waiting"
+        )
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(RecordAdmin):
+    """Who changed what, from where."""
+
+    record_icon = "history"
+    record_facts = ("at", "actor", "address", "action", "target_type", "target_id", "request_id")
+    record_texts = ("before", "after")
+    list_display = ("moment", "actor", "what", "target", "address")
+    list_deferred = ("before", "after")
+    list_display_links = ("what",)
+    search_fields = ("=actor", "=target_id", "action")
+    search_help_text = "Actor, action or the id of what was changed"
+
+    @admin.display(description="At", ordering="at")
+    def moment(self, entry: AuditEntry) -> SafeString:
+        return widgets.ago(entry.at)
+
+    @admin.display(description="Action", ordering="action")
+    def what(self, entry: AuditEntry) -> str:
+        return entry.action
+
+    @admin.display(description="Target")
+    def target(self, entry: AuditEntry) -> SafeString:
+        return format_html(
+            '<span class="au-title"><b>{}</b><small>{}</small></span>',
+            widgets.words(entry.target_type),
+            entry.target_id,
+        )
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(ButtonsAdmin):
+    """Programs' credentials. Neither the key nor its hash is shown: the key was, once, when the API made it."""
+
+    buttons = (
+        Button(
+            "revoke",
+            "Revoke",
+            "users:manage",
+            lambda key, actor, _: credentials.revoke_api_key(key_id=key, actor=actor),
+            icon="key_off",
+            tone="danger",
+            suits=lambda key: key.revoked_at is None,
+            done="revoked",
+        ),
+    )
+    record_icon = "key"
+    record_facts = ("name", "prefix", "role", "created_by", "created_at", "expires_at", "last_used_at", "revoked_at")
+    list_display = ("name", "prefix", "role_badge", "created_by", "used", "state")
+    list_filter = ("role",)
+    search_fields = ("name", "=prefix")
+    list_deferred = ("key_hash",)
+
+    @admin.display(description="Role", ordering="role")
+    def role_badge(self, key: ApiKey) -> SafeString:
+        return widgets.badge("role", key.role)
+
+    @admin.display(description="Last used", ordering="last_used_at")
+    def used(self, key: ApiKey) -> SafeString:
+        return widgets.ago(key.last_used_at)
+
+    @admin.display(description="State")
+    def state(self, key: ApiKey) -> SafeString:
+        return widgets.badge(
+            "status", "closed" if key.revoked_at else "active", "Revoked" if key.revoked_at else "Active"
+        )
+
+
+def _edit_account(key: Any, actor: Actor, changes: dict[str, Any]) -> object:
+    return accounts.edit_account(username=_username(key), changes=changes, actor=actor)
+
+
+def _set_role(key: Any, actor: Actor, form: Mapping[str, str]) -> object:
+    if form.get("choice") not in ROLES:
+        raise Invalid("Choose a role")
+    return _edit_account(key, actor, {"role": form["choice"]})
+
+
+def _username(key: Any) -> str:
+    name = User.objects.filter(pk=key).values_list("username", flat=True).first()
+    if name is None:
+        raise Missing
+    return name
+
+
+def _users(_deleted: object) -> str:
+    return reverse("admin:auth_user_changelist")
+
+
+class AccountForm(forms.Form):
+    """A new account; what a password must be, the verb decides."""
+
+    username = forms.CharField(max_length=150, validators=[UnicodeUsernameValidator()])
+    password = forms.CharField(
+        max_length=1024, strip=False, widget=forms.PasswordInput(attrs={"autocomplete": "new-password"})
+    )
+    role = forms.ChoiceField(choices=[(role, widgets.words(role)) for role in ROLES], initial="viewer")
+
+
+@admin.register(User)
+class UserAdmin(ButtonsAdmin):
+    """Accounts. Every change goes through the verbs, which keep the last admin and end the account's sessions with programs."""
+
+    buttons = (
+        Button(
+            "role",
+            "Set role",
+            "users:manage",
+            _set_role,
+            "shield_person",
+            is_for_many=False,
+            choices=tuple(ROLES),
+            done="given its role",
+        ),
+        Button(
+            "activate",
+            "Activate",
+            "users:manage",
+            lambda key, actor, _: _edit_account(key, actor, {"is_active": True}),
+            icon="person_check",
+            suits=lambda user: not user.is_active,
+            done="activated",
+        ),
+        Button(
+            "deactivate",
+            "Deactivate",
+            "users:manage",
+            lambda key, actor, _: _edit_account(key, actor, {"is_active": False}),
+            icon="person_off",
+            tone="danger",
+            suits=lambda user: user.is_active,
+            done="deactivated",
+        ),
+        Button(
+            "delete",
+            "Delete",
+            "users:manage",
+            lambda key, actor, _: accounts.delete_account(username=_username(key), actor=actor),
+            icon="delete",
+            tone="danger",
+            is_for_many=False,
+            done="deleted",
+            leads_to=_users,
+        ),
+    )
+    record_icon = "person"
+    record_facts = (
+        "username",
+        "first_name",
+        "last_name",
+        "email",
+        "is_active",
+        "is_staff",
+        "date_joined",
+        "last_login",
+    )
+    list_display = ("username", "role", "email", "is_active", "signed_in")
+    list_filter = ("is_active", "groups")
+    search_fields = ("username", "email", "first_name", "last_name")
+    ordering = ("username",)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("auth.add_user")
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        if object_id is None:
+            return self._add(request)
+        return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User, User]:
+        rows: QuerySet[User, User] = super().get_queryset(request)
+        return rows.defer("password").prefetch_related("groups")
+
+    def page(self, request: HttpRequest, row: User) -> dict[str, Any]:
+        context = super().page(request, row)
+        return {**context, "facts": [("Role", self.role(row)), *context["facts"]]}
+
+    @admin.display(description="Role")
+    def role(self, user: User) -> SafeString:
+        return widgets.badge("role", credentials.role_of(user))
+
+    @admin.display(description="Last sign-in", ordering="last_login")
+    def signed_in(self, user: User) -> SafeString:
+        return widgets.ago(user.last_login)
+
+    def _add(self, request: HttpRequest) -> HttpResponse:
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        form = AccountForm(request.POST or None)
+        if form.is_valid():
+            try:
+                accounts.create_account(**form.cleaned_data, actor=actor_of(request))
+            except AuroraError as error:
+                form.add_error(None, error.detail.removeprefix("Value error, "))
+            else:
+                messages.success(request, "User added.")
+                return HttpResponseRedirect(_users(None))
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Add user",
+            "opts": self.opts,
+            "inline_admin_formsets": [],
+        }
+        return TemplateResponse(
+            request, "admin/aurora/account_form.html", {**context, "form": form, "record_icon": "person_add"}
+        )
+
+
+@admin.register(Group)
+class RoleAdmin(RecordAdmin):
+    """The roles and what each may do: a table in code, shown."""
+
+    record_icon = "shield_person"
+    record_facts = ("name",)
+    list_display = ("role", "may")
+    ordering = ("id",)
+
+    def page(self, request: HttpRequest, row: Group) -> dict[str, Any]:
+        granted = widgets.chips(sorted(permissions_of(row.name)), shown=50)
+        return {**super().page(request, row), "facts": [("Role", widgets.badge("role", row.name)), ("May", granted)]}
+
+    @admin.display(description="Role", ordering="name")
+    def role(self, group: Group) -> SafeString:
+        return widgets.badge("role", group.name)
+
+    @admin.display(description="May")
+    def may(self, group: Group) -> SafeString:
+        return widgets.chips(sorted(permissions_of(group.name)), shown=6)

@@ -1,0 +1,110 @@
+"""The sidebar: groups, icons, and the counts that call for somebody."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.auth.models import AbstractUser
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.module_loading import import_string
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line. `permission` is Django's name; `badge` names a function that counts, by string, since apps lie above this floor."""
+
+    title: str
+    icon: str
+    route: str
+    permission: str = ""
+    badge: str = ""
+    badge_variant: str = "danger"
+
+
+_GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
+    (
+        "",
+        (
+            Entry("Overview", "space_dashboard", "admin:index"),
+            Entry("Live dashboard", "sensors", "dashboard"),
+        ),
+    ),
+    (
+        "Detect",
+        (
+            Entry(
+                "Alerts",
+                "notifications_active",
+                "admin:cases_alert_changelist",
+                "cases.view_alert",
+                "cases.overview.new_critical_alerts",
+            ),
+            Entry("IOCs", "fingerprint", "admin:cases_ioc_changelist", "cases.view_ioc"),
+        ),
+    ),
+    (
+        "Respond",
+        (
+            Entry(
+                "Cases", "work", "admin:cases_case_changelist", "cases.view_case", "cases.overview.open_cases", "info"
+            ),
+            Entry(
+                "Investigations",
+                "travel_explore",
+                "admin:agents_investigation_changelist",
+                "agents.view_investigation",
+                "agents.overview.running_investigations",
+                "primary",
+            ),
+            Entry("Agents", "smart_toy", "admin:agents_agent_changelist", "agents.view_agent"),
+        ),
+    ),
+    (
+        "Intake",
+        (
+            Entry("Deliveries", "move_to_inbox", "admin:cases_ingestreceipt_changelist", "cases.view_ingestreceipt"),
+            Entry("Rejected records", "block", "admin:cases_ingestreject_changelist", "cases.view_ingestreject"),
+        ),
+    ),
+    (
+        "System",
+        (
+            Entry(
+                "Dead letters",
+                "mark_email_unread",
+                "admin:aurora_deadletter_changelist",
+                "aurora.view_deadletter",
+                "aurora.console.overview.unhandled_dead_letters",
+                "warning",
+            ),
+            Entry("Outbox", "outbox", "admin:aurora_outboxevent_changelist", "aurora.view_outboxevent"),
+            Entry("Audit trail", "history", "admin:aurora_auditentry_changelist", "aurora.view_auditentry"),
+            Entry("API keys", "key", "admin:aurora_apikey_changelist", "aurora.view_apikey"),
+            Entry("Users", "group", "admin:auth_user_changelist", "auth.view_user"),
+            Entry("Roles", "shield_person", "admin:auth_group_changelist", "auth.view_group"),
+        ),
+    ),
+)
+
+
+def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
+    """unfold's navigation for the request's user: only what they may see; a badge only where there is something to count."""
+    user = request.user
+    if not isinstance(user, AbstractUser):
+        return []
+    groups = []
+    for title, entries in _GROUPS:
+        items = [_item(entry) for entry in entries if not entry.permission or user.has_perm(entry.permission)]
+        if items:
+            groups.append({"title": title, "separator": bool(title), "items": items})
+    return groups
+
+
+def _item(entry: Entry) -> dict[str, Any]:
+    item: dict[str, Any] = {"title": entry.title, "icon": entry.icon, "link": reverse(entry.route)}
+    count: int = import_string(entry.badge)() if entry.badge else 0
+    if count:
+        item |= {"badge": count if count < 100 else "99+", "badge_variant": entry.badge_variant}
+    return item

@@ -1,0 +1,128 @@
+"""Buttons of the console. Each calls one verb of the domain, row by row, as POST, under a permission of the table of roles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.urls import URLPattern, path, reverse
+
+from aurora.actors import Actor
+from aurora.console.records import RecordAdmin
+from aurora.errors import AuroraError
+from aurora.rest.auth import actor_of
+
+AT_MOST = 200
+"""Rows that one press of a button may touch: the largest page. Each is a transaction of its own."""
+
+Call = Callable[[Any, Actor, Mapping[str, str]], object]
+"""`(primary key, actor, the form's fields) → what the verb returned`."""
+
+
+def _always(row: Any) -> bool:
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Button:
+    """A verb as the console offers it. `suits` says whether it makes sense for a row; the verb itself decides in the end."""
+
+    name: str
+    label: str
+    permission: str
+    call: Call
+    icon: str = "bolt"
+    tone: str = ""
+    is_for_many: bool = True
+    suits: Callable[[Any], bool] = _always
+    choices: tuple[str, ...] = ()
+    """What the button may be pressed with; the form's field is `choice`."""
+    done: str = "done"
+    leads_to: Callable[[Any], str] | None = None
+    """The page to show after a single press, from what the verb returned."""
+
+
+class ButtonsAdmin(RecordAdmin):
+    """A RecordAdmin with buttons: on a row's page each is a form of its own, on the list an action."""
+
+    buttons: ClassVar[tuple[Button, ...]] = ()
+
+    @classmethod
+    def add_button(cls, button: Button) -> None:
+        """For an app above, as `add_section`."""
+        cls.buttons = (*cls.buttons, button)
+
+    def get_actions(self, request: HttpRequest) -> Any:
+        actor = actor_of(request)
+        return {
+            button.name: (partial(_press_for_many, button), button.name, button.label)
+            for button in self.buttons
+            if button.is_for_many and actor.may(button.permission)
+        }
+
+    def get_urls(self) -> list[URLPattern]:
+        route = path("<path:object_id>/do/<slug:name>/", self.admin_site.admin_view(self.press), name=self._route())
+        return [route, *super().get_urls()]
+
+    def page(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        actor = actor_of(request)
+        offered = [
+            (button, reverse(f"admin:{self._route()}", args=[row.pk, button.name]))
+            for button in self.buttons
+            if actor.may(button.permission) and button.suits(row)
+        ]
+        return {**super().page(request, row), "buttons": offered}
+
+    def press(self, request: HttpRequest, object_id: str, name: str) -> HttpResponse:
+        """One press of one button on a row's page."""
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        button = next((button for button in self.buttons if button.name == name), None)
+        if button is None:
+            raise Http404
+        actor = actor_of(request)
+        if not actor.may(button.permission) or not self.has_view_permission(request):
+            raise PermissionDenied
+        row = self.get_object(request, object_id)
+        if row is None:
+            raise Http404
+        target = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[row.pk])
+        try:
+            result = button.call(row.pk, actor, request.POST.dict())
+        except AuroraError as error:
+            messages.error(request, error.detail)
+            return HttpResponseRedirect(target)
+        messages.success(request, f"{str(self.opts.verbose_name).capitalize()} {button.done}.")
+        return HttpResponseRedirect(button.leads_to(result) if button.leads_to else target)
+
+    def _route(self) -> str:
+        return f"{self.opts.app_label}_{self.opts.model_name}_do"
+
+
+def _press_for_many(button: Button, admin: ButtonsAdmin, request: HttpRequest, chosen: QuerySet[Any, Any]) -> None:
+    """Calls the verb for each chosen row; the first error is shown and ends it, what was done until then stays done."""
+    actor = actor_of(request)
+    if not actor.may(button.permission):
+        raise PermissionDenied
+    keys = list(chosen.values_list("pk", flat=True)[: AT_MOST + 1])
+    if len(keys) > AT_MOST:
+        messages.error(request, f"At most {AT_MOST} at a time.")
+        return
+    done = 0
+    for key in keys:
+        try:
+            button.call(key, actor, {})
+        except AuroraError as error:
+            row = admin.model._base_manager.filter(pk=key).first()
+            messages.error(request, f"{row}: {error.detail}")
+            break
+        done += 1
+    if done:
+        noun = admin.opts.verbose_name if done == 1 else admin.opts.verbose_name_plural
+        messages.success(request, f"{done} {noun} {button.done}.")

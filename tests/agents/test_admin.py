@@ -1,0 +1,139 @@
+"""The console's pages of agents and investigations."""
+
+from __future__ import annotations
+
+import pytest
+
+from agents import registry
+from agents.models import Agent, Investigation, InvestigationEvent, InvestigationStep
+from cases.lifecycle import promote_alert
+from tests.cast import ANALYST
+from tests.console_pages import make_alert, signed_in, text_of
+
+pytestmark = pytest.mark.django_db
+
+HOSTILE = "<script>alert(1)</script>"
+AGENT = "/admin/agents/agent/security_analyst"
+
+
+@pytest.fixture
+def agent(redis_client) -> Agent:
+    registry.ensure_agents()
+    return registry.find("security_analyst")
+
+
+@pytest.fixture
+def investigation() -> Investigation:
+    alert = make_alert(title="Beacon to a known address")
+    case = promote_alert(alert_id=alert.pk, actor=ANALYST)
+    return Investigation.objects.create(alert=alert, case=case, requested_by="ana", status="completed", event_count=1)
+
+
+def _page(investigation: Investigation) -> str:
+    return f"/admin/agents/investigation/{investigation.pk}/change/"
+
+
+@pytest.mark.parametrize("role", ["admin", "analyst", "operator", "viewer"])
+def test_every_role_of_people_reads_investigations(role, investigation):
+    assert "Beacon to a known address" in text_of(signed_in(role).get("/admin/agents/investigation/"))
+
+
+def test_an_investigation_shows_its_steps_and_its_numbered_log(investigation):
+    InvestigationStep.objects.create(
+        investigation=investigation,
+        agent_type="threat_intel",
+        stage=2,
+        reason="r",
+        status="completed",
+        output={"summary": "Known bad", "confidence": 0.8},
+    )
+    InvestigationEvent.objects.create(
+        investigation=investigation, number=1, kind="finding", agent_type="threat_intel", text="Seen before"
+    )
+    shown = text_of(signed_in("viewer").get(_page(investigation)))
+    for part in ("Known bad", "Stage 2", 'value="80"', "#1", "Seen before"):
+        assert part in shown
+
+
+def test_what_an_agent_answers_is_text(investigation):
+    investigation.summary = HOSTILE
+    investigation.save()
+    InvestigationStep.objects.create(
+        investigation=investigation,
+        agent_type="threat_intel",
+        stage=1,
+        reason=HOSTILE,
+        status="failed",
+        error=HOSTILE,
+        output={"summary": HOSTILE, HOSTILE: 1},
+    )
+    InvestigationEvent.objects.create(
+        investigation=investigation, number=1, kind="thought", text=HOSTILE, data={"a": HOSTILE}
+    )
+    assert HOSTILE not in text_of(signed_in("viewer").get(_page(investigation)))
+
+
+@pytest.mark.parametrize("output", [[], "text", None, {"confidence": "high", "summary": {"a": 1}}])
+def test_an_answer_of_another_shape_breaks_no_page(output, investigation):
+    InvestigationStep.objects.create(
+        investigation=investigation, agent_type="threat_intel", stage=1, reason="r", output=output or {}
+    )
+    InvestigationStep.objects.filter(investigation=investigation).update(output=output if output is not None else {})
+    assert signed_in("viewer").get(_page(investigation)).status_code == 200
+
+
+def test_running_ones_can_be_told_from_ended_ones(investigation):
+    client = signed_in("viewer")
+    assert str(investigation.pk) not in text_of(client.get("/admin/agents/investigation/?state=running"))
+    assert str(investigation.pk) in text_of(client.get("/admin/agents/investigation/?state=ended"))
+
+
+def test_an_alert_shows_its_investigations(investigation):
+    assert str(investigation.pk) in text_of(
+        signed_in("viewer").get(f"/admin/cases/alert/{investigation.alert_id}/change/")
+    )
+
+
+def test_investigating_an_alert_leads_to_the_investigation(agent):
+    alert = make_alert()
+    answer = signed_in("analyst").post(f"/admin/cases/alert/{alert.pk}/do/investigate/")
+    started = Investigation.objects.get(alert=alert)
+    assert answer.headers["Location"] == _page(started)
+
+
+def test_a_case_is_investigated_by_its_button(agent, investigation):
+    signed_in("analyst").post(f"/admin/cases/case/{investigation.case_id}/do/investigate/")
+    assert Investigation.objects.filter(case=investigation.case, alert=None).exists()
+
+
+def test_an_operator_starts_no_investigation(agent):
+    assert signed_in("operator").post(f"/admin/cases/alert/{make_alert().pk}/do/investigate/").status_code == 403
+
+
+def test_agents_are_listed_with_health_and_breaker(agent):
+    shown = text_of(signed_in("viewer").get("/admin/agents/agent/"))
+    assert "au-status-online" in shown
+    assert "au-breaker-closed" in shown
+
+
+def test_an_agent_shows_its_configuration_and_counts(agent):
+    shown = text_of(signed_in("viewer").get(f"{AGENT}/change/"))
+    for part in ("Failure threshold", "Answered", "Trips", "30 s"):
+        assert part in shown
+
+
+def test_an_operator_opens_and_resets_a_breaker(agent):
+    client = signed_in("operator")
+    assert "au-breaker-open" in text_of(client.post(f"{AGENT}/do/force-open/", follow=True))
+    assert "au-breaker-closed" in text_of(client.post(f"{AGENT}/do/reset/", follow=True))
+
+
+def test_an_operator_switches_an_agent_off(agent):
+    signed_in("operator").post(f"{AGENT}/do/disable/")
+    assert Agent.objects.get(pk="security_analyst").enabled is False
+
+
+def test_an_analyst_manages_no_agent(agent):
+    client = signed_in("analyst")
+    assert client.post(f"{AGENT}/do/force-open/").status_code == 403
+    assert "/do/" not in text_of(client.get(f"{AGENT}/change/"))
