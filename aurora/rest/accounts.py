@@ -19,7 +19,6 @@ from aurora.rest.credentials import role_of
 from aurora.rest.problems import problem
 from aurora.roles import ROLES
 
-
 CONSOLE_ROLES = frozenset(ROLES) - {"api_service"}
 """Roles whose accounts may sign in to the console; programs have no business there."""
 
