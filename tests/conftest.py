@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import redis
+from django.db import connection
 
 from aurora.bus import redis as clients
 
@@ -31,3 +32,14 @@ def redis_client(redis_url: str) -> Iterator[redis.Redis]:
 def _quick_passwords(settings: Any) -> None:
     """Password hashing is slow on purpose; tests of other things need not pay for it."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """pytest-django's, and at the end the sessions of threads that were given up on purpose (an agent that hangs) are ended with the database."""
+    yield
+    with django_db_blocker.unblock(), connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid, 2000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
