@@ -17,6 +17,7 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
+from aurora import statements
 from aurora.actors import Actor
 from aurora.bus import outbox
 from aurora.errors import Invalid
@@ -125,18 +126,20 @@ def _store(alerts: Sequence[NormalizedAlert]) -> list[_Stored]:
     """Writes alerts, repetitions, IOCs, links and events. One result for each distinct alert."""
     groups = _distinct(alerts, timezone.now())
     rows = [_merged(group) for group in groups]
-    outcomes = upserts.alerts(rows)
+    outcomes, ioc_ids = upserts.alerts_and_iocs(rows)
     for row in rows:
         row.id = outcomes[row.dedup_hash].id
     fresh = [row for row in rows if outcomes[row.dedup_hash].is_created]
-    ioc_ids = upserts.iocs(rows)
-    upserts.links(fresh, ioc_ids)
-    upserts.pivots(rows)
-    upserts.sightings(_repetitions(groups, outcomes))
-    stored = [_Stored(outcomes[row.dedup_hash].applied_to(row), outcomes[row.dedup_hash].is_created) for row in rows]
-    outbox.announce_all(
-        events.alert_created(item.alert) if item.is_created else events.alert_updated(item.alert) for item in stored
-    )
+    with statements.pipeline():
+        upserts.links(fresh, ioc_ids)
+        upserts.pivots(rows)
+        upserts.sightings(_repetitions(groups, outcomes))
+        stored = [
+            _Stored(outcomes[row.dedup_hash].applied_to(row), outcomes[row.dedup_hash].is_created) for row in rows
+        ]
+        outbox.announce_all(
+            events.alert_created(item.alert) if item.is_created else events.alert_updated(item.alert) for item in stored
+        )
     return stored
 
 

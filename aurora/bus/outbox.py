@@ -14,6 +14,7 @@ import orjson
 from django.db import connection
 from django.utils import timezone
 
+from aurora import statements
 from aurora.ids import new_id
 from aurora.models import OutboxEvent
 from aurora.observability.tracing import current_traceparent
@@ -45,26 +46,29 @@ def announce_all(events: Iterable[Event]) -> None:
     rows = list(events)
     if not rows:
         return
-    with connection.cursor() as cursor:
+    with statements.cursor() as cursor:
         cursor.execute(
-            _INSERT,
-            [
-                [event.id for event in rows],
-                [event.stream for event in rows],
-                [event.type for event in rows],
-                [event.aggregate for event in rows],
-                [orjson.dumps(event.data, default=str, option=orjson.OPT_UTC_Z).decode() for event in rows],
-                current_traceparent(),
-                timezone.now(),
-            ],
+            _INSERT, [orjson.dumps([_row(event) for event in rows]).decode(), current_traceparent(), timezone.now()]
         )
 
 
+def _row(event: Event) -> dict[str, Any]:
+    data = orjson.dumps(event.data, default=str, option=orjson.OPT_UTC_Z).decode()
+    return {
+        "event_id": event.id,
+        "stream": event.stream,
+        "type": event.type,
+        "aggregate": event.aggregate,
+        "data": data,
+    }
+
+
+# One JSON text instead of an array a column: see `cases.upserts`.
 _INSERT = f"""
     INSERT INTO {OutboxEvent._meta.db_table} (event_id, stream, type, aggregate, data, traceparent, created_at)
     SELECT event_id, stream, type, aggregate, data, traceparent, created_at
-    FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[])
+    FROM ROWS FROM (json_to_recordset(%s::json) AS (event_id uuid, stream text, type text, aggregate text, data text))
          WITH ORDINALITY AS row (event_id, stream, type, aggregate, data, place),
-         (SELECT %s AS traceparent, %s::timestamptz AS created_at) AS common
+         (SELECT %s::text AS traceparent, %s::timestamptz AS created_at) AS common
     ORDER BY place
 """

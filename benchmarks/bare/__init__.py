@@ -1,0 +1,1 @@
+"""The least that Django can be: no middleware, two views, the product's database settings. The peer of several benchmarks."""
