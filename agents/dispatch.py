@@ -23,7 +23,7 @@ from aurora.resilience.retry import RetryBudgets, retry_call
 
 log = structlog.get_logger(__name__)
 
-_threads = ThreadPoolExecutor(max_workers=32, thread_name_prefix="agent")
+_threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="agent")
 _budgets = RetryBudgets()
 
 

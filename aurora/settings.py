@@ -119,8 +119,8 @@ def _database(url: str) -> dict[str, object]:
     named = {key: str(options.pop(name, "") or "") for key, name in _LIBPQ_NAMES.items()}
     options |= {
         "connect_timeout": 2,
-        # A pool slot for every request thread, and none that waits 30 s (the pool's default) for a server that is gone.
-        "pool": {"min_size": 1, "max_size": 24, "timeout": 2.0, "max_idle": 120.0, "reconnect_timeout": 30.0},
+        # A slot for every request thread and for the agents that requests ask, and none that waits 30 s (the pool's default) for a server that is gone.
+        "pool": {"min_size": 1, "max_size": 40, "timeout": 2.0, "max_idle": 120.0, "reconnect_timeout": 30.0},
         "options": "-c statement_timeout=30000 -c idle_in_transaction_session_timeout=60000",
     }
     return {
