@@ -15,12 +15,13 @@ _LONGEST_SOCKET_DIR = 108 - len("/.s.PGSQL.5432\0")
 
 
 def socket_dir(data_dir: Path) -> Path:
-    """The folder of both servers' sockets: inside `data_dir`, or, where that path is too long for a socket, one of our own under the temporary folder.
+    """The folder of both servers' sockets: inside `data_dir`, or, where no socket can have that path (too long; libpq takes a comma for the
+    end of a host), one of our own under the temporary folder.
 
     Servers listen on sockets only, never on a TCP port, so that two installations cannot meet and other users of the machine cannot connect.
     """
     inside = data_dir / "run"
-    if len(os.fsencode(inside)) <= _LONGEST_SOCKET_DIR:
+    if len(os.fsencode(inside)) <= _LONGEST_SOCKET_DIR and "," not in str(inside):
         return inside
     digest = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:12]
     return Path(tempfile.gettempdir()) / f"aurora-{os.geteuid()}-{digest}"

@@ -22,6 +22,7 @@ from pathlib import Path
 import psycopg
 import redis
 import structlog
+from psycopg.conninfo import make_conninfo
 
 from aurora.embedded import locations
 
@@ -139,7 +140,7 @@ class Postgres(Server):
     def __init__(self, directory: Path, sockets: Path, settings: Mapping[str, str] | None = None) -> None:
         super().__init__(directory, sockets)
         self.data = directory / "data"
-        self.settings = {**_POSTGRES_SETTINGS, "unix_socket_directories": str(sockets), **(settings or {})}
+        self.settings = {**_POSTGRES_SETTINGS, "unix_socket_directories": f'"{sockets}"', **(settings or {})}
 
     def command(self) -> list[str]:
         options = [part for key, value in self.settings.items() for part in ("-c", f"{key}={value}")]
@@ -188,7 +189,8 @@ class Postgres(Server):
         return True
 
     def conninfo(self, database: str = locations.DATABASE) -> str:
-        return f"host={self.sockets} user={locations.SUPERUSER} dbname={database} connect_timeout=2"
+        """How psycopg reaches `database` there."""
+        return make_conninfo(host=str(self.sockets), user=locations.SUPERUSER, dbname=database, connect_timeout=2)
 
     def left_behind(self) -> int | None:
         pid_file = self.data / "postmaster.pid"

@@ -117,6 +117,19 @@ def test_the_servers_die_with_their_starter(tmp_path):
     until(lambda: not _is_alive(pid))
 
 
+def test_a_data_directory_may_have_any_name(tmp_path):
+    servers = _servers(tmp_path / "my data, 100% 'mine'")
+    try:
+        for server in servers:
+            server.start()
+        with psycopg.connect(locations.database_url(tmp_path / "my data, 100% 'mine'")) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+        assert redis.Redis.from_url(locations.redis_url(tmp_path / "my data, 100% 'mine'")).ping()
+    finally:
+        for server in servers:
+            server.stop()
+
+
 def test_a_data_directory_has_one_group(tmp_path):
     with group.lock(tmp_path), pytest.raises(AlreadyRunning, match=str(os.getpid())):
         group.lock(tmp_path)
