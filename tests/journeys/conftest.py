@@ -77,9 +77,11 @@ class RunningGroup:
 
     def kill(self, needle: str) -> None:
         """SIGKILL for the member whose command line holds `needle`; returns when it is gone."""
-        for process in self.members(needle):
+        victims = self.members(needle)
+        assert victims, f"nothing runs that is called {needle!r}"
+        for process in victims:
             process.kill()
-            psutil.wait_procs([process], timeout=10)
+        psutil.wait_procs(victims, timeout=10)
 
     def token(self) -> str:
         answer = httpx.post(f"{self.base}/api/v1/auth/token", json={"username": "admin", "password": PASSWORD})
