@@ -8,6 +8,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# uv is quick; where it does not reach the index that pip is configured for, pip does the same.
 INSTALL = $(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r $(1) 2>/dev/null || $(BIN)/pip install -q --require-hashes -r $(1)
 
 .PHONY: run test check bench lock clean
@@ -18,13 +19,17 @@ run: $(VENV)/.run
 test: $(VENV)/.dev
 	@$(BIN)/pytest -n 2 --dist worksteal $(ARGS)
 
+# Every tool runs, so that one run shows all there is to mend; what is well is silent.
 check: $(VENV)/.dev
-	@$(BIN)/ruff format --check -q .
-	@$(BIN)/ruff check -q .
-	@$(BIN)/lint-imports --no-cache >/dev/null || $(BIN)/lint-imports --no-cache
-	@$(BIN)/mypy -q . 2>&1 | tail -40 && test $${PIPESTATUS:-0} -eq 0
-	@$(BIN)/python manage.py makemigrations --check --dry-run -v 0
-	@echo "check: clean"
+	@failed=; \
+	run() { output=$$("$$@" 2>&1) || { printf '%s\n' "$$output"; failed=yes; }; }; \
+	run $(BIN)/ruff format --check .; \
+	run $(BIN)/ruff check .; \
+	run $(BIN)/lint-imports --no-cache --no-logo; \
+	run $(BIN)/mypy .; \
+	run $(BIN)/python manage.py makemigrations --check --dry-run; \
+	if [ "$$failed" ]; then echo "check: failed"; exit 1; fi; \
+	echo "check: clean"
 
 bench: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks $(ARGS)
