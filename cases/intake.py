@@ -27,7 +27,6 @@ from cases.models import Alert, AlertSighting, IngestReceipt, IngestReject
 from cases.normalizers import Ignored, NormalizedAlert, RawRecord, normalize, split
 
 _KEPT_OF_A_REJECT = 64 * 1024
-_LONGEST_OBSERVABLE = 1024
 _LONGEST_PIVOT = 255
 
 
@@ -177,7 +176,6 @@ def _repetitions(groups: Sequence[list[Alert]], outcomes: Mapping[str, upserts.O
 
 def _row_of(alert: NormalizedAlert, now: datetime) -> Alert:
     seen = alert.occurred_at or now
-    iocs = [item for item in alert.observables if len(item.value.encode("utf-8", "replace")) <= _LONGEST_OBSERVABLE]
     return Alert(
         id=new_id(),
         title=alert.title,
@@ -189,11 +187,11 @@ def _row_of(alert: NormalizedAlert, now: datetime) -> Alert:
         asset_type=alert.asset_type or "",
         affected_assets=[asset[:_LONGEST_PIVOT] for asset in alert.affected_assets],
         users=[user[:_LONGEST_PIVOT] for user in alert.users],
-        iocs=[{"type": item.type, "value": item.value} for item in iocs],
+        iocs=[{"type": item.type, "value": item.value} for item in alert.observables],
         mitre_techniques=alert.mitre_techniques,
         metadata=alert.metadata,
         raw=alert.raw,
-        dedup_hash=dedup_hash(alert.title, alert.source, (item.value for item in iocs)),
+        dedup_hash=dedup_hash(alert.title, alert.source, (item.value for item in alert.observables)),
         count=1,
         first_seen=seen,
         last_seen=seen,

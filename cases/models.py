@@ -8,6 +8,7 @@ from django.db import models
 from django.utils import timezone
 
 from aurora.ids import new_id
+from cases.observables.values import MAX_VALUE_BYTES
 from cases.states import (
     AlertStatus,
     AssetType,
@@ -144,7 +145,7 @@ class Ioc(models.Model):
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     type = models.CharField(max_length=12, choices=IocType)
-    value = models.CharField(max_length=1024)
+    value = models.CharField(max_length=MAX_VALUE_BYTES)
     source = models.CharField(max_length=64, default="alert")
     description = models.TextField(blank=True)
     confidence = models.FloatField(default=0.5, validators=[MinValueValidator(0.0), MaxValueValidator(1.0)])

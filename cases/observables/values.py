@@ -30,8 +30,8 @@ IOC_TYPES: Final[tuple[str, ...]] = (
     "user_agent",
 )
 
-MAX_VALUE_BYTES: Final = 2048
-"""In UTF-8. Values stand in a B-tree, where PostgreSQL refuses a row above a third of a page (2704 bytes)."""
+MAX_VALUE_BYTES: Final = 1024
+"""In UTF-8; also the width of the column. In a B-tree PostgreSQL refuses rows above a third of a page (2704 bytes)."""
 
 _HEX_LENGTHS: Final = {32: "hash_md5", 40: "hash_sha1", 64: "hash_sha256"}
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443, "ftp": 21, "ssh": 22, "ldap": 389}

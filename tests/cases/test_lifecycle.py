@@ -7,6 +7,7 @@ import pytest
 from aurora.errors import Conflict, Invalid
 from cases import iocs, lifecycle, queries
 from cases.models import Ioc
+from cases.observables.values import MAX_VALUE_BYTES
 from tests.cast import ANALYST, ApiClient
 from tests.factories import make_alert, make_case, make_ioc
 
@@ -100,6 +101,12 @@ def test_the_same_ioc_twice_conflicts_and_says_which():
 def test_a_value_that_is_not_of_its_type_is_refused():
     with pytest.raises(Invalid):
         iocs.add_ioc(ioc_type="ip", value="evil.example", actor=ANALYST)
+
+
+def test_an_ioc_longer_than_what_is_stored_is_refused():
+    for length, status in ((MAX_VALUE_BYTES, 201), (MAX_VALUE_BYTES + 1, 400)):
+        value = "http://evil.example/".ljust(length, "a")
+        assert ApiClient("analyst").call("POST", "/iocs", {"type": "url", "value": value}).status_code == status
 
 
 def test_an_edit_sets_what_was_sent_and_nothing_else():

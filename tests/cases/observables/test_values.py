@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from aurora.errors import Invalid
 from cases import observables
 from cases.observables import IOC_TYPES, canonical, classify, is_internal_ip
+from cases.observables.values import MAX_VALUE_BYTES
 
 MD5 = "d41d8cd98f00b204e9800998ecf8427e"
 SHA1 = "da39a3ee5e6b4b0d3255bfef95601890afd80709"
@@ -101,7 +102,7 @@ def test_a_stored_form_stays_when_it_comes_in_again(ioc_type, text):
     except Invalid:
         return
     assert canonical(ioc_type, stored.value) == stored
-    assert len(stored.value.encode()) <= 2048
+    assert len(stored.value.encode()) <= MAX_VALUE_BYTES
 
 
 @settings(deadline=None)
