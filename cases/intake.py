@@ -22,6 +22,7 @@ from aurora.actors import Actor
 from aurora.bus import outbox
 from aurora.errors import Invalid
 from aurora.ids import new_id
+from aurora.texts import storable
 from cases import events, upserts
 from cases.models import Alert, AlertSighting, IngestReceipt, IngestReject
 from cases.normalizers import Ignored, NormalizedAlert, RawRecord, normalize, split
@@ -216,12 +217,7 @@ def _keep_receipt(source: str, delivery: Delivery) -> None:
             source=source,
             index=reject.index,
             detail=reject.detail,
-            raw=storable(reject.raw[:_KEPT_OF_A_REJECT]),
+            raw=storable(reject.raw, _KEPT_OF_A_REJECT),
         )
         for reject in delivery.rejected
     )
-
-
-def storable(text: str) -> str:
-    """`text` as PostgreSQL can hold it: without NUL and without lone surrogates, each made visible as U+FFFD."""
-    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")

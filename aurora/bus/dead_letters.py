@@ -14,6 +14,7 @@ from aurora.bus.groups import Entry
 from aurora.errors import Conflict, Invalid, Missing
 from aurora.ids import uuid_or_none
 from aurora.models import DeadLetter, OutboxEvent
+from aurora.texts import storable
 
 LONGEST_ERROR = 2_000
 """Characters; an error may repeat the whole payload."""
@@ -31,11 +32,11 @@ def bury(*, stream: str, group: str, entry: Entry, error: str) -> DeadLetter:
         group=group,
         entry_id=entry.entry_id,
         defaults={
-            "event_id": _storable(streams.text_of(entry.fields, "id"), 64),
-            "type": _storable(streams.text_of(entry.fields, "type"), 64),
-            "data": _storable(streams.text_of(entry.fields, "data")),
-            "traceparent": _storable(streams.text_of(entry.fields, "traceparent"), 64),
-            "error": _storable(error, LONGEST_ERROR),
+            "event_id": storable(streams.text_of(entry.fields, "id"), 64),
+            "type": storable(streams.text_of(entry.fields, "type"), 64),
+            "data": storable(streams.text_of(entry.fields, "data")),
+            "traceparent": storable(streams.text_of(entry.fields, "traceparent"), 64),
+            "error": storable(error, LONGEST_ERROR),
             "deliveries": entry.deliveries,
         },
     )
@@ -94,8 +95,3 @@ def _circumstances(letter: DeadLetter) -> dict[bytes, str | int]:
         b"deliveries": letter.deliveries,
         b"dead_letter_id": str(letter.id),
     }
-
-
-def _storable(text: str, limit: int | None = None) -> str:
-    """`text` as PostgreSQL can store it: no NUL, no half of a surrogate pair."""
-    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()[:limit]

@@ -45,6 +45,7 @@ from aurora.resilience.breaker_machine import (
     advance,
 )
 from aurora.resilience.breaker_store import BreakerStore
+from aurora.texts import storable
 
 __all__ = [
     "Breaker",
@@ -375,6 +376,4 @@ class Breaker:
 
 
 def _told(error: BaseException | str) -> str:
-    text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
-    # Redis takes bytes; a lone surrogate from hostile text has none.
-    return text[:LAST_ERROR_LENGTH].encode("utf-8", "replace").decode()
+    return storable(error if isinstance(error, str) else f"{type(error).__name__}: {error}", LAST_ERROR_LENGTH)
