@@ -10,6 +10,7 @@ from aurora.bus import registry, schedule, streams
 from aurora.bus.streams import Message
 from aurora.bus.worker import Worker
 from aurora.errors import Invalid
+from aurora.ids import uuid_or_none
 from cases.events import ALERT_CREATED, ALERT_UPDATED
 from cases.models import Alert
 from cases.states import URGENT, AlertStatus
@@ -72,7 +73,7 @@ def register_all() -> None:
 
 
 def _uuid(message: Message, name: str) -> UUID:
-    try:
-        return UUID(str(message.data[name]))
-    except (KeyError, ValueError):
-        raise Invalid(f"The message has no valid `{name}`") from None
+    found = uuid_or_none(message.data.get(name))
+    if found is None:
+        raise Invalid(f"The message has no valid `{name}`")
+    return found

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
 from aurora.console import pretty, widgets
 from aurora.console.records import Facts, facts_of
+from aurora.ids import uuid_or_none
 from cases.attack import tactic_name, technique
 from cases.models import Alert, AlertIoc, AlertPivot, Case, Ioc
 from cases.observables import defang, refang
@@ -111,7 +111,7 @@ def alerts_matching(rows: QuerySet[Alert, Alert], words: str) -> QuerySet[Alert,
     pivots = AlertPivot.objects.filter(value__in={value.lower(), value.upper()}).values("alert")
     carriers = AlertIoc.objects.filter(ioc__value__in={value, value.lower()}).values("alert")
     wanted = Q(title__icontains=words) | Q(pk__in=pivots) | Q(pk__in=carriers)
-    if key := _uuid(words):
+    if key := uuid_or_none(words):
         wanted |= Q(pk=key)
     return rows.filter(wanted)
 
@@ -191,10 +191,3 @@ def _texts(value: object) -> list[str]:
 
 def _plain(value: object) -> object:
     return pretty.record(value) if isinstance(value, dict | list) else str(value)
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None

@@ -13,6 +13,7 @@ from rest_framework.views import APIView
 
 from aurora.actors import Actor
 from aurora.errors import Invalid, Missing
+from aurora.ids import uuid_or_none
 from aurora.resilience.ratelimit import Decision
 from aurora.rest import limits
 from aurora.rest.bodies import decode_json
@@ -65,10 +66,10 @@ class ApiView(APIView):
 
 def uuid_of(text: str) -> UUID:
     """An id from a path. Raises Missing: what is no UUID is the id of nothing."""
-    try:
-        return UUID(text)
-    except ValueError:
-        raise Missing from None
+    found = uuid_or_none(text)
+    if found is None:
+        raise Missing
+    return found
 
 
 def _validated(model: type[Model], data: object, origin: str) -> Model:
