@@ -12,7 +12,7 @@ from agents.builtin.contract import Task
 from agents.models import Agent
 from agents.schemas import AgentPatch, BreakerCommand, DispatchIn, EventQuery, InvestigationIn, InvestigationQuery
 from aurora.ids import new_id
-from aurora.rest.pagination import page_of
+from aurora.rest.pagination import envelope, page_of
 from aurora.rest.views import ApiView, uuid_of
 
 
@@ -55,9 +55,7 @@ class Agents(ApiView):
     permissions = {"GET": "agents:read"}
 
     def get(self, request: Request) -> Response:
-        items = [registry.describe(agent) for agent in Agent.objects.all()]
-        page = {"items": items, "next_cursor": None, "total": len(items), "total_is_exact": True}
-        return Response(page | {"data_source": "database"})
+        return Response(envelope([registry.describe(agent) for agent in Agent.objects.all()]))
 
 
 class AgentDetail(ApiView):

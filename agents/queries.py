@@ -14,6 +14,7 @@ from agents.investigations import find
 from agents.models import Investigation
 from agents.schemas import EventQuery, InvestigationQuery
 from aurora.errors import Invalid
+from aurora.rest.pagination import envelope
 from aurora.rest.problems import problem
 from cases.models import Alert, Case, Ioc
 from cases.states import CaseStatus
@@ -36,13 +37,8 @@ def events_page(investigation_id: UUID, query: EventQuery) -> dict[str, Any]:
     lines = row.events.filter(number__gt=_number(query.cursor)).order_by("number")
     found = list(lines[query.skip : query.skip + query.limit + 1])
     page = found[: query.limit]
-    return {
-        "items": [event_data(line) for line in page],
-        "next_cursor": str(page[-1].number) if len(found) > query.limit else None,
-        "total": row.event_count,
-        "total_is_exact": True,
-        "data_source": "database",
-    }
+    cursor = str(page[-1].number) if len(found) > query.limit else None
+    return envelope([event_data(line) for line in page], next_cursor=cursor, total=row.event_count)
 
 
 def stats() -> dict[str, Any]:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
+from aurora.counting import capped
 from aurora.models import DeadLetter, OutboxEvent
 
 CONTRIBUTORS = ("cases.overview.part", "agents.overview.part", "aurora.console.overview.part")
@@ -87,9 +88,9 @@ def part(*, permissions: frozenset[str], now: datetime) -> Part:
     )
 
 
-def capped_count(rows: QuerySet[Any, Any] | QuerySet[Model, Model]) -> int:
-    """How many rows, but never looking at more than `COUNTED_UP_TO` + 1 of them."""
-    return rows.order_by()[: COUNTED_UP_TO + 1].count()
+def capped_count(rows: QuerySet[Any, Any]) -> int:
+    """How many rows, counted as far as `shown` tells them apart."""
+    return capped(rows, COUNTED_UP_TO)
 
 
 def shown(count: int) -> str:

@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from aurora.models import ApiKey, AuditEntry, DeadLetter
 from aurora.observability import health
 from aurora.rest import accounts, credentials
-from aurora.rest.pagination import page_of
+from aurora.rest.pagination import envelope, page_of
 from aurora.rest.permissions import PUBLIC, SIGNED_IN
 from aurora.rest.schemas import Body, Moment, PageQuery, Text
 from aurora.rest.views import ApiView, uuid_of
@@ -107,9 +107,7 @@ class Accounts(ApiView):
 
     def get(self, request: Request) -> Response:
         rows = User.objects.prefetch_related("groups").order_by("username")
-        items = [accounts.account_data(row) for row in rows]
-        page = {"items": items, "next_cursor": None, "total": len(items), "total_is_exact": True}
-        return Response(page | {"data_source": "database"})
+        return Response(envelope([accounts.account_data(row) for row in rows]))
 
     def post(self, request: Request) -> Response:
         body = self.body(AccountBody)

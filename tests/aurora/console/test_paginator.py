@@ -11,7 +11,7 @@ pytestmark = pytest.mark.django_db
 
 def _events(number: int) -> None:
     OutboxEvent.objects.bulk_create(
-        OutboxEvent(stream="s", type="even" if at % 2 else "odd", aggregate="a", data="{}") for at in range(number)
+        OutboxEvent(stream="s", type="seen", aggregate="a", data="{}") for _ in range(number)
     )
 
 
@@ -33,24 +33,8 @@ def test_a_large_table_is_estimated(monkeypatch):
     assert _pages().shown_count.startswith("about ")
 
 
-def test_the_estimate_heeds_filters(monkeypatch):
-    monkeypatch.setattr(paginator, "EXACT_UP_TO", 20)
-    _events(400)
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE aurora_outboxevent")
-    pages = paginator.EstimatingPaginator(OutboxEvent.objects.filter(type="odd"), 10)
-    assert 150 <= pages.count <= 250
-
-
 def test_no_table_is_counted_to_its_end(django_assert_num_queries):
     _events(5)
     with django_assert_num_queries(1) as queries:
         assert _pages().count == 5
     assert f"LIMIT {paginator.EXACT_UP_TO + 1}" in queries[0]["sql"]
-
-
-def test_an_estimate_never_falls_below_what_was_counted(monkeypatch):
-    monkeypatch.setattr(paginator, "EXACT_UP_TO", 20)
-    _events(40)
-    monkeypatch.setattr(paginator.EstimatingPaginator, "_estimate", lambda self: 3)
-    assert _pages().count == 21
