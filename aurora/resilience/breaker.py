@@ -55,7 +55,7 @@ __all__ = [
     "Permit",
     "Status",
     "Transition",
-    "is_outage",
+    "is_callees_fault",
 ]
 
 T = TypeVar("T")
@@ -80,7 +80,7 @@ NO_VERDICT: Final = (BreakerOpen, asyncio.CancelledError, concurrent.futures.Can
 CALLERS_FAULT: Final = (Invalid, Denied, Missing, Conflict)
 
 
-def is_outage(error: BaseException) -> bool:
+def is_callees_fault(error: BaseException) -> bool:
     """Whether `error` speaks against the callee. Refused, reset, timed out, garbled, answered with a 5xx, and
     anything else that is an `Exception`: a fault nobody thought of must be able to open a breaker."""
     return not isinstance(error, CALLERS_FAULT)
@@ -150,7 +150,7 @@ class Breaker:
         clock: Callable[[], float] = time.monotonic,
         detail: str = "Agent service unavailable",
         on_transition: Callable[[Transition], None] | None = None,
-        counts_as_failure: Callable[[BaseException], bool] = is_outage,
+        counts_as_failure: Callable[[BaseException], bool] = is_callees_fault,
     ) -> None:
         self.name = name
         self.settings = settings

@@ -83,11 +83,6 @@ class BreakerStore:
         self._retry_at = -math.inf
         self._is_down = False
 
-    @property
-    def is_reachable(self) -> bool:
-        """False from a Redis error until Redis answers again."""
-        return not self._is_down
-
     def join(self, member: Member) -> None:
         """Push changes of `member.name` to it from now on. Starts the listener thread."""
         self._stopping.clear()

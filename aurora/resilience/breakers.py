@@ -11,8 +11,8 @@ from django.db import DatabaseError, transaction
 
 from aurora.bus import outbox, streams
 from aurora.bus.redis import Purpose, client
-from aurora.resilience.availability import is_outage as is_database_outage
-from aurora.resilience.breaker import Breaker, BreakerSettings, BreakerSnapshot, Transition, is_outage
+from aurora.resilience.availability import is_outage
+from aurora.resilience.breaker import Breaker, BreakerSettings, BreakerSnapshot, Transition, is_callees_fault
 from aurora.resilience.breaker_store import BreakerStore
 
 log = structlog.get_logger(__name__)
@@ -33,7 +33,7 @@ def get(name: str, settings: BreakerSettings) -> Breaker:
             if _store is None:
                 _store = BreakerStore(client(Purpose.REQUEST))
             breaker = _breakers[name] = Breaker(
-                name, settings, store=_store, on_transition=_tell, counts_as_failure=_speaks_against_callee
+                name, settings, store=_store, on_transition=_tell, counts_as_failure=_is_callees_fault
             )
     breaker.settings = settings
     return breaker
@@ -44,9 +44,9 @@ def as_json(snapshot: BreakerSnapshot) -> dict[str, Any]:
     return asdict(snapshot) | {"state": str(snapshot.state.value)}
 
 
-def _speaks_against_callee(error: BaseException) -> bool:
+def _is_callees_fault(error: BaseException) -> bool:
     """Our own database being away is nothing an agent could help."""
-    return is_outage(error) and not is_database_outage(error)
+    return is_callees_fault(error) and not is_outage(error)
 
 
 def _tell(change: Transition) -> None:

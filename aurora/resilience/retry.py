@@ -14,13 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from aurora.errors import Conflict, Denied, Invalid, Missing
-from aurora.resilience.breaker import BreakerOpen
+from aurora.resilience.breaker import CALLERS_FAULT, BreakerOpen
 
 T = TypeVar("T")
 
 # The same call gets the same answer, whoever asks and however often.
-FINAL = (BreakerOpen, Invalid, Denied, Missing, Conflict)
+FINAL = (BreakerOpen, *CALLERS_FAULT)
 
 
 def may_succeed_later(error: BaseException) -> bool:

@@ -18,7 +18,7 @@ from aurora.resilience.breaker import (
     Permit,
     Status,
     Transition,
-    is_outage,
+    is_callees_fault,
 )
 
 
@@ -221,7 +221,7 @@ def test_what_counts_can_be_narrowed(clock):
         "db",
         BreakerSettings(failure_threshold=1),
         clock=clock,
-        counts_as_failure=lambda error: is_outage(error) and not isinstance(error, KeyError),
+        counts_as_failure=lambda error: is_callees_fault(error) and not isinstance(error, KeyError),
     )
     with pytest.raises(KeyError):
         breaker.call(raising(KeyError("mine")))
