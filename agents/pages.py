@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from agents.models import Agent, Investigation, InvestigationEvent, InvestigationStep
+from agents.models import Agent, Investigation, InvestigationStep
 from agents.states import EventKind
 from aurora.console import widgets
 from aurora.console.records import Facts
@@ -73,11 +73,6 @@ def agent_page(agent: Agent, live: Mapping[str, Any]) -> dict[str, Any]:
         ],
         "recent": list(_recent_steps(agent)),
     }
-
-
-def recent_events(investigation: Investigation, limit: int) -> list[InvestigationEvent]:
-    """The newest lines of a log, oldest first."""
-    return list(investigation.events.order_by("-number")[:limit])[::-1]
 
 
 def _investigation_facts(investigation: Investigation) -> Facts:

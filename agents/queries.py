@@ -13,11 +13,12 @@ from agents.events import event_data, investigation_data, step_data
 from agents.investigations import find
 from agents.models import Investigation
 from agents.schemas import EventQuery, InvestigationQuery
+from agents.states import ENDED_INVESTIGATIONS
 from aurora.errors import Invalid
 from aurora.rest.pagination import envelope
 from aurora.rest.problems import problem
 from cases.models import Alert, Case, Ioc
-from cases.states import CaseStatus
+from cases.states import CLOSED_CASES, IocStatus
 
 
 def investigations(query: InvestigationQuery) -> QuerySet[Investigation]:
@@ -51,9 +52,9 @@ def stats() -> dict[str, Any]:
         "since": since,
         "alerts_by_severity": by_severity,
         "alerts_by_status": by_status,
-        "open_cases": Case.objects.exclude(status=CaseStatus.CLOSED).count(),
-        "running_investigations": Investigation.objects.filter(status__in=("queued", "running")).count(),
-        "active_iocs": Ioc.objects.filter(status="active").count(),
+        "open_cases": Case.objects.exclude(status__in=CLOSED_CASES).count(),
+        "running_investigations": Investigation.objects.exclude(status__in=ENDED_INVESTIGATIONS).count(),
+        "active_iocs": Ioc.objects.filter(status=IocStatus.ACTIVE).count(),
     }
 
 

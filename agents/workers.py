@@ -13,7 +13,7 @@ from aurora.errors import Invalid
 from aurora.ids import uuid_or_none
 from cases.events import ALERT_CREATED, ALERT_UPDATED
 from cases.models import Alert
-from cases.states import URGENT, AlertStatus
+from cases.states import ENDED_ALERTS, URGENT
 
 
 class AlertsWorker(Worker):
@@ -28,7 +28,7 @@ class AlertsWorker(Worker):
         if message.data.get("severity") not in URGENT:
             return
         alert = Alert.objects.filter(pk=_uuid(message, "id")).only("status").first()
-        if alert is None or alert.status in (AlertStatus.RESOLVED, AlertStatus.FALSE_POSITIVE):
+        if alert is None or alert.status in ENDED_ALERTS:
             return
         investigations.start(alert_id=alert.pk, actor=investigations.ORCHESTRATOR)
 

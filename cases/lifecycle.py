@@ -16,7 +16,7 @@ from aurora.errors import Conflict, Invalid, Missing
 from cases import events
 from cases.models import Alert, Case, TimelineEntry
 from cases.states import CASE_TRANSITIONS, SEVERITIES, CaseStatus, TimelineKind
-from cases.triage import assignable
+from cases.triage import assignable, locked_alert
 
 
 def open_case(*, title: str, severity: str, actor: Actor, description: str = "") -> Case:
@@ -34,7 +34,7 @@ def promote_alert(*, alert_id: UUID, actor: Actor) -> Case:
     """A new case from an alert. Raises Denied, Missing, Conflict when the alert is in a case already."""
     actor.require("cases:write")
     with transaction.atomic():
-        alert = _locked_alert(alert_id)
+        alert = locked_alert(alert_id)
         if alert.case_id:
             raise Conflict(f"The alert already belongs to case {alert.case_id}")
         case = open_case(title=alert.title, severity=alert.severity, actor=actor, description=alert.description)
@@ -46,7 +46,7 @@ def link_alert(*, alert_id: UUID, case_id: UUID, actor: Actor) -> Case:
     """Puts an alert into an open case; raises its severity to the alert's. Linking twice changes nothing. Raises Denied, Missing, Conflict."""
     actor.require("cases:write")
     with transaction.atomic():
-        alert, case = _locked_alert(alert_id), _locked_case(case_id)
+        alert, case = locked_alert(alert_id), _locked_case(case_id)
         if alert.case_id == case.id:
             return case
         if alert.case_id:
@@ -130,13 +130,6 @@ def _keep(case: Case, actor: Actor, action: str, before: Mapping[str, Any], afte
     case.save()
     audit.record(actor, action, case, before=dict(before), after=dict(after))
     outbox.announce(events.case_updated(case))
-
-
-def _locked_alert(alert_id: UUID) -> Alert:
-    alert = Alert.objects.select_for_update(of=("self",)).select_related("assignee").filter(pk=alert_id).first()
-    if alert is None:
-        raise Missing
-    return alert
 
 
 def _locked_case(case_id: UUID) -> Case:

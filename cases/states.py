@@ -29,6 +29,8 @@ class AlertStatus(models.TextChoices):
     FALSE_POSITIVE = "false_positive"
 
 
+ENDED_ALERTS = (AlertStatus.RESOLVED, AlertStatus.FALSE_POSITIVE)
+
 ALERT_TRANSITIONS: dict[str, frozenset[str]] = {
     "new": frozenset({"triaged", "investigating", "escalated", "resolved", "false_positive"}),
     "triaged": frozenset({"investigating", "escalated", "resolved", "false_positive"}),

@@ -14,16 +14,14 @@ from aurora.bus import outbox
 from aurora.errors import Conflict, Invalid, Missing
 from cases import events
 from cases.models import Alert
-from cases.states import ALERT_TRANSITIONS, AlertStatus
-
-_ENDED = (AlertStatus.RESOLVED, AlertStatus.FALSE_POSITIVE)
+from cases.states import ALERT_TRANSITIONS, ENDED_ALERTS
 
 
 def acknowledge(*, alert_id: UUID, actor: Actor) -> Alert:
     """Stops the reaction clock and takes the alert, unless somebody has it. Acknowledging twice changes nothing. Raises Denied, Missing."""
     actor.require("alerts:write")
     with transaction.atomic():
-        alert = _locked(alert_id)
+        alert = locked_alert(alert_id)
         if alert.acknowledged_at:
             return alert
         alert.acknowledged_at = timezone.now()
@@ -37,7 +35,7 @@ def change_status(*, alert_id: UUID, status: str, actor: Actor) -> Alert:
     """Moves the alert along `ALERT_TRANSITIONS`. Raises Denied, Missing, Conflict."""
     actor.require("alerts:write")
     with transaction.atomic():
-        alert = _locked(alert_id)
+        alert = locked_alert(alert_id)
         if status not in ALERT_TRANSITIONS[alert.status]:
             allowed = ", ".join(sorted(ALERT_TRANSITIONS[alert.status]))
             raise Conflict(f"An alert that is {alert.status} cannot become {status}; allowed: {allowed}")
@@ -48,8 +46,8 @@ def change_status(*, alert_id: UUID, status: str, actor: Actor) -> Alert:
 def advance_status(*, alert_id: UUID, status: str, actor: Actor) -> bool:
     """As `change_status` for the agents: where the step may not follow, somebody has decided otherwise, and nothing happens."""
     with transaction.atomic():
-        alert = _locked(alert_id)
-        if status not in ALERT_TRANSITIONS[alert.status] or alert.status in _ENDED:
+        alert = locked_alert(alert_id)
+        if status not in ALERT_TRANSITIONS[alert.status] or alert.status in ENDED_ALERTS:
             return False
         _move(alert, status, actor)
     return True
@@ -59,7 +57,7 @@ def assign(*, alert_id: UUID, username: str | None, actor: Actor) -> Alert:
     """Gives the alert to an account, or to nobody. Raises Denied, Missing, Invalid for an unknown name."""
     actor.require("alerts:write")
     with transaction.atomic():
-        alert = _locked(alert_id)
+        alert = locked_alert(alert_id)
         before = alert.assignee.username if alert.assignee else None
         alert.assignee = assignable(username)
         _keep(alert, "alert.assigned", actor, {"assignee": before}, {"assignee": username})
@@ -76,9 +74,17 @@ def assignable(username: str | None) -> User | None:
     return user
 
 
+def locked_alert(alert_id: UUID) -> Alert:
+    """The alert, nobody else's until the transaction ends. Raises Missing."""
+    alert = Alert.objects.select_for_update(of=("self",)).select_related("assignee").filter(pk=alert_id).first()
+    if alert is None:
+        raise Missing
+    return alert
+
+
 def _move(alert: Alert, status: str, actor: Actor) -> None:
     before, alert.status = alert.status, status
-    alert.resolved_at = timezone.now() if status in _ENDED else None
+    alert.resolved_at = timezone.now() if status in ENDED_ALERTS else None
     _keep(alert, "alert.status_changed", actor, {"status": before}, {"status": status})
 
 
@@ -87,10 +93,3 @@ def _keep(alert: Alert, action: str, actor: Actor, before: dict[str, object], af
     alert.save(update_fields=["status", "assignee", "acknowledged_at", "resolved_at", "updated_at"])
     audit.record(actor, action, alert, before=before, after=after)
     outbox.announce(events.alert_updated(alert))
-
-
-def _locked(alert_id: UUID) -> Alert:
-    alert = Alert.objects.select_for_update(of=("self",)).select_related("assignee").filter(pk=alert_id).first()
-    if alert is None:
-        raise Missing
-    return alert

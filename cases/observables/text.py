@@ -24,7 +24,7 @@ from typing import Any, Final
 from aurora.errors import Invalid
 from cases.observables.fang import refang
 from cases.observables.lookalikes import is_code, is_file_name
-from cases.observables.values import Observable, canonical, is_internal_ip
+from cases.observables.values import HASH_OF_LENGTH, Observable, canonical, is_internal_ip
 
 MAX_TEXT: Final = 65_536
 """Characters looked at; what follows them is not searched."""
@@ -58,7 +58,6 @@ _FORMS = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _TYPES = {"unix_path": "file_path"}  # every other group bears its type's name
-_HASHES = {32: "hash_md5", 40: "hash_sha1", 64: "hash_sha256"}
 # Most titles hold none of these, and then nothing to find.
 _GATE = re.compile(r"\.\w|::|:[0-9a-f]|[@\\/]|[0-9a-f]{32}|CVE-", re.IGNORECASE)
 _AFTER_URL = ".,;:!?'\")]}>*_"
@@ -94,7 +93,7 @@ def _observables(match: re.Match[str], original: str) -> Iterator[Observable]:
     elif form in {"ipv4", "ipv6"}:
         yield from _ip(match)
     elif form != "hash" or len(set(token)) > 1:  # a run of zeros stands for "no hash"
-        ioc_type = _HASHES[len(token)] if form == "hash" else _TYPES.get(form, form)
+        ioc_type = HASH_OF_LENGTH[len(token)] if form == "hash" else _TYPES.get(form, form)
         yield from (found for found in _canonical(ioc_type, token.rstrip(".-'")) if not _is_own(found))
 
 

@@ -33,7 +33,7 @@ IOC_TYPES: Final[tuple[str, ...]] = (
 MAX_VALUE_BYTES: Final = 1024
 """In UTF-8; also the width of the column. In a B-tree PostgreSQL refuses rows above a third of a page (2704 bytes)."""
 
-_HEX_LENGTHS: Final = {32: "hash_md5", 40: "hash_sha1", 64: "hash_sha256"}
+HASH_OF_LENGTH: Final = {32: "hash_md5", 40: "hash_sha1", 64: "hash_sha256"}
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443, "ftp": 21, "ssh": 22, "ldap": 389}
 _HIVES: Final = {
     "HKEY_LOCAL_MACHINE": "HKLM",
@@ -194,7 +194,7 @@ def _url_field(value: str) -> Observable | None:
 
 @lru_cache(_CACHE)
 def _hash_field(value: str) -> Observable | None:
-    ioc_type = _HEX_LENGTHS.get(len(value))
+    ioc_type = HASH_OF_LENGTH.get(len(value))
     return _field(ioc_type, value) if ioc_type else None
 
 
@@ -211,7 +211,7 @@ def _candidates(text: str) -> Sequence[str]:
             return (ioc_type,)
     if is_file_name(plain, was_defanged=plain != text):
         return ("file_path",)
-    return (_HEX_LENGTHS.get(len(plain), "cve"), "ip", "domain", "url")
+    return (HASH_OF_LENGTH.get(len(plain), "cve"), "ip", "domain", "url")
 
 
 def _plain(text: str) -> str:
