@@ -27,15 +27,13 @@ PERMISSIONS = frozenset(
     }
 )
 
-_READ = frozenset(p for p in PERMISSIONS if p.endswith(":read") and p != "audit:read") | {
-    "ws:alerts",
-    "ws:agent-thoughts",
-    "ws:system",
-}
+_READ = frozenset(p for p in PERMISSIONS if p.endswith(":read") and p != "audit:read")
+_WATCH = frozenset(p for p in PERMISSIONS if p.startswith("ws:"))
 
 ROLES: dict[str, frozenset[str]] = {
     "admin": PERMISSIONS,
     "analyst": _READ
+    | _WATCH
     | {
         "alerts:write",
         "cases:write",
@@ -45,9 +43,9 @@ ROLES: dict[str, frozenset[str]] = {
         "approvals:decide",
     },
     "operator": frozenset({"alerts:read", "cases:read", "agents:read", "agents:manage", "investigations:read"})
-    | {"ws:alerts", "ws:agent-thoughts", "ws:system"},
-    "viewer": _READ,
-    "api_service": frozenset({"alerts:ingest"}) | {p for p in _READ if p.endswith(":read")},
+    | _WATCH,
+    "viewer": _READ | _WATCH,
+    "api_service": _READ | {"alerts:ingest"},
 }
 """Role → permissions, from the widest role to the narrowest."""
 

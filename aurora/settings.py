@@ -157,7 +157,6 @@ CACHES = {
         "KEY_PREFIX": "aurora:cache",
     }
 }
-SILENCED_SYSTEM_CHECKS: list[str] = []
 
 # Signing in, sessions
 

@@ -52,15 +52,10 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     return Response({"detail": detail}, status=status, headers=headers)
 
 
-def response_for(error: Exception) -> HttpResponse | None:
-    """The same answer for code outside of DRF; None for an error that nobody foresaw."""
-    status, detail, headers = _describe(error)
-    return None if status is None else _json(status, detail, headers)
-
-
 def from_status(status: int, headers: dict[str, str] | None = None) -> HttpResponse:
     """The contract's answer for a bare status that some other part of the stack decided on."""
-    return _json(status, _DETAIL_OF_STATUS.get(status, HTTPStatus(status).phrase), headers or {})
+    body = orjson.dumps({"detail": _DETAIL_OF_STATUS.get(status, HTTPStatus(status).phrase)})
+    return HttpResponse(body, status=status, content_type="application/json", headers=headers)
 
 
 def problems_of(error: ValidationError, origin: str) -> list[Problem]:
@@ -111,8 +106,3 @@ _STATUS_OF_FOREIGN: tuple[tuple[type[Exception], int], ...] = (
     (SuspiciousOperation, 400),
     (BadRequest, 400),
 )
-
-
-def _json(status: int, detail: str | Sequence[Problem], headers: dict[str, str]) -> HttpResponse:
-    body = orjson.dumps({"detail": detail})
-    return HttpResponse(body, status=status, content_type="application/json", headers=headers)

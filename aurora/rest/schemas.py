@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
@@ -19,9 +18,9 @@ Text = Annotated[str, AfterValidator(_without_nul)]
 
 
 class Body(BaseModel):
-    """A request body: unknown fields are refused, as is what only looks like the right type."""
+    """A request body: unknown fields are refused."""
 
-    model_config = ConfigDict(extra="forbid", str_strip_whitespace=False)
+    model_config = ConfigDict(extra="forbid")
 
 
 class Query(BaseModel):
@@ -40,7 +39,3 @@ class PageQuery(Query):
 
 Moment = AwareDatetime
 """A time with its zone, RFC 3339."""
-
-Json = dict[str, Any]
-
-__all__ = ["Body", "Json", "Moment", "PageQuery", "Query", "Text", "datetime"]
