@@ -16,6 +16,7 @@ PASSWORD = "correct-horse-battery"
 
 ADMIN = Actor(name="root", role="admin")
 ANALYST = Actor(name="ana", role="analyst")
+OPERATOR = Actor(name="olga", role="operator")
 VIEWER = Actor(name="vic", role="viewer")
 SENSOR = Actor(name="key:sensor", role="api_service")
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 from django.test import Client
+from django.utils import timezone
 
 from cases.models import Alert
+from tests import factories
 from tests.cast import make_user
-
-_numbers = itertools.count(1)
 
 
 def signed_in(role: str) -> Client:
@@ -21,10 +20,8 @@ def signed_in(role: str) -> Client:
 
 
 def make_alert(**fields: Any) -> Alert:
-    """A stored alert, valid by default."""
-    number = next(_numbers)
-    defaults = {"title": f"Beacon {number}", "severity": "high", "source": "suricata", "dedup_hash": f"{number:064}"}
-    return Alert.objects.create(**{**defaults, **fields})
+    """A builder's alert, seen just now: the console shows today."""
+    return factories.make_alert(**{"severity": "high", "first_seen": timezone.now()} | fields)
 
 
 def text_of(response: Any) -> str:

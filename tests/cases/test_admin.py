@@ -78,7 +78,8 @@ def test_a_hostile_message_of_a_button_is_text():
 
 
 def test_lists_and_mappings_of_another_shape_break_no_page():
-    alert = make_alert(
+    alert = make_alert()
+    Alert.objects.update(
         iocs={"no": "list"}, mitre_techniques=[7, None], metadata=["no mapping"], affected_assets=[{"a": 1}]
     )
     client = signed_in("viewer")

@@ -19,11 +19,7 @@ from aurora.embedded import locations
 from aurora.embedded.servers import Redis
 from realtime import broadcaster, tickets
 from realtime.routing import application
-
-ANALYST = Actor(name="ana", role="analyst")
-VIEWER = Actor(name="vic", role="viewer")
-OPERATOR = Actor(name="olga", role="operator")
-PROGRAM = Actor(name="key:sensor", role="api_service")
+from tests.cast import ANALYST
 
 Frames = list[dict[str, Any]]
 Open = Callable[..., Awaitable["Socket"]]

@@ -16,7 +16,8 @@ from aurora.rest import credentials
 from realtime import tickets
 from realtime.consumers import close_code
 from realtime.routing import _without_secrets, application
-from tests.realtime.conftest import ANALYST, PROGRAM, Socket, alerts, path
+from tests.cast import ADMIN, ANALYST, SENSOR
+from tests.realtime.conftest import Socket, alerts, path
 
 OWN = [(b"host", b"127.0.0.1:8000"), (b"origin", b"http://127.0.0.1:8000")]
 
@@ -89,7 +90,7 @@ def test_a_ticket_without_redis_is_unavailable(settings):
 
 
 async def test_a_caller_without_the_permission_is_refused_by_name(redis_client):
-    socket = Socket(application, path(ticket=tickets.issue(actor=PROGRAM)))
+    socket = Socket(application, path(ticket=tickets.issue(actor=SENSOR)))
     assert (await socket.connect())[0]
     assert await socket.receive_output() == {
         "type": "websocket.close",
@@ -109,8 +110,7 @@ async def test_a_bearer_header_and_a_token_in_the_query_open_a_socket(token, red
 
 
 async def test_an_api_key_opens_a_socket_if_its_role_may(account, redis_client):
-    admin = Actor(name="root", role="admin")
-    key = await _thread(credentials.create_api_key, name="soar", role="analyst", expires_at=None, actor=admin)
+    key = await _thread(credentials.create_api_key, name="soar", role="analyst", expires_at=None, actor=ADMIN)
     assert await is_let_in([(b"x-api-key", key[1].encode())])
     assert await code_of(Socket(application, path(), headers=[(b"x-api-key", b"aurora_key_wrong")])) == 4401
 

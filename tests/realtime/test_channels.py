@@ -7,7 +7,8 @@ import pytest
 
 from aurora.bus import streams
 from realtime.messages import CHANNELS
-from tests.realtime.conftest import ANALYST, OPERATOR, VIEWER, publish
+from tests.cast import ANALYST, OPERATOR, VIEWER
+from tests.realtime.conftest import publish
 
 
 async def test_hello_comes_first_with_channel_time_and_position(opened, redis_client):

@@ -13,7 +13,8 @@ from aurora.bus import redis as clients
 from aurora.bus import streams
 from realtime import broadcaster
 from realtime.messages import CHANNELS
-from tests.realtime.conftest import ANALYST, alerts, client_of, publish
+from tests.cast import ANALYST
+from tests.realtime.conftest import alerts, client_of, publish
 
 
 class Peer:

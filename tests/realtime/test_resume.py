@@ -9,7 +9,8 @@ import pytest
 
 from aurora.bus import streams
 from realtime import feed, history
-from tests.realtime.conftest import OPERATOR, alerts, publish
+from tests.cast import OPERATOR
+from tests.realtime.conftest import alerts, publish
 
 
 def numbers(frames):

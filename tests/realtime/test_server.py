@@ -18,7 +18,8 @@ from websockets.exceptions import ConnectionClosed
 from aurora.bus import streams
 from realtime import clients, protocol, tickets
 from realtime.routing import application
-from tests.realtime.conftest import ANALYST, alerts, path, publish
+from tests.cast import ANALYST
+from tests.realtime.conftest import alerts, path, publish
 from tests.waiting import until
 
 

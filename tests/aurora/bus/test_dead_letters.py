@@ -8,17 +8,15 @@ from uuid import uuid4
 import pytest
 from django.core.management import CommandError, call_command
 
-from aurora import actors
 from aurora.bus import dead_letters
 from aurora.bus.relay import Relay
 from aurora.errors import Conflict, Invalid, Missing
 from aurora.models import AuditEntry, DeadLetter, OutboxEvent
 from tests.aurora.bus.scene import STREAM, AlsoNoting, Noting, dead_consumer, effects, is_finished, publish, settle
+from tests.cast import OPERATOR
 from tests.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-OPERATOR = actors.Actor("olga", "operator")
 
 
 def _fail(_message):
