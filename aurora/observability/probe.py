@@ -20,7 +20,8 @@ TIMEOUT_SECONDS = 3.0
 SILENT_SECONDS = 30.0
 """Workers give a sign of life every few seconds, however busy their handlers are."""
 
-_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
+LOOPBACK_OF = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
+"""Where to ask a server that listens on all addresses."""
 
 
 def web() -> bool:
@@ -28,7 +29,7 @@ def web() -> bool:
     listening = env.text("AURORA_HOST", "127.0.0.1")
     name = env.names("AURORA_ALLOWED_HOSTS", ["localhost"])[0].lstrip(".").replace("*", "localhost")
     web_process = http.client.HTTPConnection(
-        _LOOPBACK.get(listening, listening), env.integer("AURORA_PORT", 8000), timeout=TIMEOUT_SECONDS
+        LOOPBACK_OF.get(listening, listening), env.integer("AURORA_PORT", 8000), timeout=TIMEOUT_SECONDS
     )
     try:
         web_process.request("GET", "/health/live", headers={"Host": name})
@@ -57,10 +58,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def _consumes(client: Any, stream: str) -> bool:
     ours = f"{socket.gethostname()}:".encode()  # as aurora.bus.groups names its consumers
-    groups = client.xinfo_groups(stream) if client.exists(stream) else ()
     return any(
         consumer["name"].startswith(ours) and consumer["idle"] < SILENT_SECONDS * 1000
-        for group in groups
+        for group in streams.groups_of(client, stream)
         for consumer in client.xinfo_consumers(stream, group["name"])
     )
 

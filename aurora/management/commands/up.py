@@ -21,6 +21,7 @@ from aurora.embedded import group, locations
 from aurora.embedded.group import AlreadyRunning, Child, Group
 from aurora.embedded.servers import Postgres, Redis, Server, ServerFailed
 from aurora.observability import metrics
+from aurora.observability.probe import LOOPBACK_OF
 from aurora.rest import accounts
 
 READY_SECONDS = 60.0
@@ -60,7 +61,7 @@ class Command(BaseCommand):
         running.watch()
 
     def _greet(self, sign_in: list[tuple[str, str]]) -> None:
-        address = f"http://{settings.HOST}:{settings.PORT}"
+        address = _address()
         lines = ["", f"  AuroraSOC is up at {address}/  (console {address}/admin/, API {address}/api/docs)"]
         lines += [f"  sign in as  {name:<10} {password}" for name, password in sign_in]
         if not sign_in:
@@ -105,15 +106,17 @@ def _require_free_port() -> None:
             raise CommandError(f"{settings.HOST}:{settings.PORT}: {error.strerror}; set AURORA_PORT") from None
 
 
+def _address() -> str:
+    """Where the web process is reached from this machine, also when it listens on all addresses."""
+    host = LOOPBACK_OF.get(settings.HOST, settings.HOST)
+    return f"http://[{host}]:{settings.PORT}" if ":" in host else f"http://{host}:{settings.PORT}"
+
+
 def _wait_until_ready(running: Group) -> bool:
-    host = "127.0.0.1" if settings.HOST == "0.0.0.0" else settings.HOST  # noqa: S104 - compared, not bound
-    url = (
-        f"http://[{host}]:{settings.PORT}/health/live" if ":" in host else f"http://{host}:{settings.PORT}/health/live"
-    )
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline and not running.is_stopping:
         try:
-            with urllib.request.urlopen(url, timeout=2):  # noqa: S310 - our own address
+            with urllib.request.urlopen(f"{_address()}/health/live", timeout=2):  # noqa: S310 - our own address
                 return True
         except urllib.error.HTTPError:
             return True
