@@ -11,6 +11,7 @@ import redis
 from django.db import connection
 
 from aurora.bus import redis as clients
+from aurora.resilience import breakers
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +33,14 @@ def redis_client(redis_url: str) -> Iterator[redis.Redis]:
 def _quick_passwords(settings: Any) -> None:
     """Password hashing is slow on purpose; tests of other things need not pay for it."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_listener_outlives_the_session() -> Iterator[None]:
+    """The breakers' listener would log that the embedded Redis is gone into a stream that pytest has closed."""
+    yield
+    if breakers._store is not None:
+        breakers._store.stop()
 
 
 @pytest.fixture(scope="session")
