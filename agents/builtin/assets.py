@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import ip_address
 
 from agents.builtin.scope import Scope
+from aurora.addresses import address_or_none
 from cases.models import Alert
 from cases.states import AssetType
 
@@ -95,8 +95,4 @@ def aliases(scope: Scope) -> dict[str, str]:
 
 
 def is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
+    return address_or_none(text) is not None

@@ -26,6 +26,7 @@ import redis
 import structlog
 from redis.exceptions import NoScriptError, RedisError
 
+from aurora.addresses import address_or_none
 from aurora.errors import Invalid
 
 SECOND = 1_000_000
@@ -323,15 +324,10 @@ def _plain(text: str) -> str:
 
 
 def _network_of(address: str) -> str:
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(ip, ipaddress.IPv4Address):
-        return str(ip)
-    if ip.ipv4_mapped is not None:
-        return str(ip.ipv4_mapped)
-    return str(ipaddress.IPv6Network((int(ip) >> 64 << 64, 64)))
+    found = address_or_none(address)
+    if isinstance(found, ipaddress.IPv6Address):
+        return str(ipaddress.IPv6Network((int(found) >> 64 << 64, 64)))
+    return address if found is None else str(found)
 
 
 def _require_impatience(client: redis.Redis) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 import structlog
 from django.conf import settings
@@ -12,6 +12,7 @@ from rest_framework.authentication import BaseAuthentication, CSRFCheck
 from rest_framework.request import Request
 
 from aurora.actors import Actor
+from aurora.addresses import address_or_none
 from aurora.errors import Denied
 from aurora.rest import credentials
 
@@ -58,7 +59,7 @@ def address_of(request: HttpRequest) -> str:
     for hop in reversed(request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")):
         candidate = hop.strip()
         if candidate and not _is_trusted(candidate):
-            return candidate if _is_address(candidate) else peer
+            return candidate if address_or_none(candidate) else peer
     return peer
 
 
@@ -80,13 +81,5 @@ def _trusted_networks(proxies: tuple[str, ...]) -> tuple[IPv4Network | IPv6Netwo
 
 
 def _is_trusted(address: str) -> bool:
-    networks = _trusted_networks(tuple(settings.TRUSTED_PROXIES))
-    return _is_address(address) and any(ip_address(address) in network for network in networks)
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
+    found = address_or_none(address)
+    return found is not None and any(found in network for network in _trusted_networks(tuple(settings.TRUSTED_PROXIES)))

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import idna
 
+from aurora.addresses import address_or_none
 from aurora.errors import Invalid
 from cases.observables.fang import refang
 from cases.observables.lookalikes import is_file_name
@@ -173,7 +174,7 @@ def _field(ioc_type: str, value: str) -> Observable | None:
 
 @lru_cache(_CACHE)
 def _is_internal(value: str) -> bool:
-    address = _address(value)
+    address = address_or_none(value)
     return address is not None and any(address in network for network in _INTERNAL)
 
 
@@ -225,18 +226,10 @@ def _size(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
-def _address(value: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        address = ipaddress.ip_address(value.partition("%")[0] if ":" in value else value)
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
-
-
 def _ip_form(value: str) -> str | None:
     if with_port := _PORT_OF_IPV4.fullmatch(value):
         value = with_port[1]
-    address = _address(value.strip("[]"))
+    address = address_or_none(value.strip("[]"))
     return None if address is None else str(address)
 
 
@@ -291,7 +284,7 @@ def _authority(text: str, default_port: int | None) -> str | None:
     except ValueError:
         return None
     host = parts.hostname or ""
-    address = _address(host)
+    address = address_or_none(host)
     if text.startswith("["):
         name = None if address is None else f"[{address}]" if address.version == 6 else str(address)
     else:
