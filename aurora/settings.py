@@ -107,7 +107,7 @@ TEMPLATES = [
     }
 ]
 
-# PostgreSQL, Redis
+# PostgreSQL
 
 
 def _database(url: str) -> dict[str, object]:
@@ -138,6 +138,25 @@ REDIS_URL = env.text("REDIS_URL") or locations.redis_url(DATA_DIR)
 USES_EMBEDDED_POSTGRES = not env.text("DATABASE_URL")
 USES_EMBEDDED_REDIS = not env.text("REDIS_URL")
 DATABASES = {"default": _database(DATABASE_URL)}
+
+# Redis: the channel layer carries control messages only; alerts travel on streams.
+
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {
+            "hosts": [{"address": REDIS_URL, "socket_timeout": None, "socket_connect_timeout": 2}],
+            "prefix": "aurora:channels",
+        },
+    }
+}
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "aurora:cache",
+    }
+}
 
 # Signing in, sessions
 
