@@ -13,6 +13,8 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 _SECRET_NAME = re.compile(r"(?i)(passw|secret|token|authorization|api_?key|cookie|credential)")
 _REDACTED = "[redacted]"
+_TRACEBACKS = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+"""Without the frames' variables, which both of structlog's own renderers print: among them are passwords, tokens and whole requests."""
 
 
 def configure(config: dict[str, Any]) -> None:
@@ -86,5 +88,6 @@ def _shared_processors() -> list[Processor]:
 
 def _renderers(log_format: str) -> list[Processor]:
     if log_format == "json":
-        return [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(default=str)]
-    return [structlog.dev.ConsoleRenderer(colors=False, pad_event_to=32)]
+        return [structlog.processors.ExceptionRenderer(_TRACEBACKS), structlog.processors.JSONRenderer(default=str)]
+    plain = structlog.dev.plain_traceback
+    return [structlog.dev.ConsoleRenderer(colors=False, pad_event_to=32, exception_formatter=plain)]
