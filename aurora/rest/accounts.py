@@ -8,7 +8,7 @@ from typing import Any
 from django.contrib.auth.models import Group, User
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from aurora import audit
@@ -21,6 +21,9 @@ from aurora.roles import ROLES
 
 CONSOLE_ROLES = frozenset(ROLES) - {"api_service"}
 """Roles whose accounts may sign in to the console; programs have no business there."""
+
+
+_LAST_ADMIN_LOCK = 0xAD0115
 
 
 def account_data(user: User) -> dict[str, Any]:
@@ -53,6 +56,8 @@ def edit_account(*, username: str, changes: dict[str, Any], actor: Actor) -> Use
     """Sets `password`, `role` or `is_active`. A change of any of them ends the account's refresh tokens. Raises Denied, Missing, Invalid, Conflict."""
     actor.require("users:manage")
     with transaction.atomic():
+        if "role" in changes or changes.get("is_active") is False:
+            _lock_accounts()
         user = _locked(username)
         if "password" in changes:
             _check_password(changes["password"], user)
@@ -76,6 +81,7 @@ def delete_account(*, username: str, actor: Actor) -> None:
     """Removes an account. Raises Denied, Missing, Conflict for the last admin."""
     actor.require("users:manage")
     with transaction.atomic():
+        _lock_accounts()
         user = _locked(username)
         _keep_an_admin(user, "", is_active=False)
         audit.record(actor, "user.deleted", user, before={"username": username, "role": role_of(user)})
@@ -113,12 +119,18 @@ def add_demo_account(role: str) -> str:
 
 
 def _keep_an_admin(user: User, role: str, is_active: bool) -> None:
-    """Raises Conflict when the change would leave no active admin. Locks the admins, so that two such changes at once see each other."""
+    """Raises Conflict when the change would leave no active admin. Call it under `_lock_accounts`."""
     if role == "admin" and is_active:
         return
-    admins = User.objects.select_for_update().filter(is_active=True).prefetch_related("groups").order_by("pk")
+    admins = User.objects.filter(is_active=True).prefetch_related("groups")
     if role_of(user) == "admin" and not any(role_of(other) == "admin" for other in admins if other.pk != user.pk):
         raise Conflict("The last admin can neither be removed nor demoted")
+
+
+def _lock_accounts() -> None:
+    """Lets changes that may cost an admin take turns, before any of them holds an account: two that lock each other's would wait for ever."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LAST_ADMIN_LOCK])
 
 
 def _sign_out_everywhere(user: User) -> None:

@@ -87,8 +87,11 @@ def refresh(*, refresh_token: str) -> SignIn:
 
 def sign_out(*, refresh_token: str) -> None:
     """Ends the token's family. An unknown token is no error: it is as dead as it can be."""
-    row = RefreshToken.objects.filter(pk=_token_id(refresh_token)).first()
-    if row:
+    with transaction.atomic():
+        # Behind a refresh that is under way, whose new token would else outlive its family.
+        row = RefreshToken.objects.select_for_update().filter(pk=_token_id(refresh_token)).first()
+        if row is None:
+            return
         RefreshToken.objects.filter(family=row.family, revoked_at=None).update(revoked_at=timezone.now())
 
 

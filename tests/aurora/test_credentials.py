@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import jwt
 import pytest
 from django.conf import settings as live
 from django.contrib.auth.models import User
+from django.db import connection
 from django.utils import timezone
 
 from aurora.errors import Conflict, Denied
@@ -175,3 +177,23 @@ def test_a_changed_password_ends_the_refresh_tokens():
 def test_only_an_admin_manages_accounts():
     with pytest.raises(Denied):
         accounts.create_account(username="x", password="long-enough-7x", role="admin", actor=ANALYST)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_admins_demoted_at_once_leave_one_without_a_deadlock():
+    for number in range(4):
+        names = [make_user("admin", f"adm-{number}-{place}").username for place in "ab"]
+        with ThreadPoolExecutor(2) as pool:
+            outcomes = list(pool.map(_demoted, names))
+        assert sorted(outcomes) == ["Conflict", "demoted"]
+        User.objects.all().delete()
+
+
+def _demoted(username: str) -> str:
+    try:
+        accounts.edit_account(username=username, changes={"role": "viewer"}, actor=ADMIN)
+    except Conflict:
+        return "Conflict"
+    finally:
+        connection.close()
+    return "demoted"
