@@ -42,10 +42,12 @@ def once(request: Request, actor: Actor, work: Callable[[], tuple[int, Any]]) ->
 def _claimed(request: Request, actor: Actor, key: str, work: Callable[[], tuple[int, Any]]) -> Response:
     fingerprint = f"{request.method} {request.path}\n".encode() + request._request.body
     request_hash = hashlib.sha256(fingerprint).hexdigest()
+    # Names of API keys need not be unique: two sensors of one name must not get each other's answers.
+    owner = actor.key_id or actor.name
     with connection.cursor() as cursor:
-        cursor.execute(_CLAIM, [actor.name, key, request_hash])
+        cursor.execute(_CLAIM, [owner, key, request_hash])
         is_first = cursor.rowcount == 1
-    row = IdempotencyKey.objects.get(actor=actor.name, key=key)
+    row = IdempotencyKey.objects.get(actor=owner, key=key)
     if not is_first:
         if row.request_hash != request_hash:
             raise Conflict("This Idempotency-Key was used for another request")
