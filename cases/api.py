@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db import transaction
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -47,10 +48,11 @@ class AlertDetail(ApiView):
 
     def patch(self, request: Request, alert_id: str) -> Response:
         key, changes = uuid_of(alert_id), self.body(AlertPatch)
-        if "assignee" in changes.model_fields_set:
-            triage.assign(alert_id=key, username=changes.assignee, actor=self.actor)
-        if changes.status:
-            triage.change_status(alert_id=key, status=changes.status, actor=self.actor)
+        with transaction.atomic():
+            if "assignee" in changes.model_fields_set:
+                triage.assign(alert_id=key, username=changes.assignee, actor=self.actor)
+            if changes.status:
+                triage.change_status(alert_id=key, status=changes.status, actor=self.actor)
         return Response(queries.alert(key))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.db import transaction
 from django.http import HttpResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -50,10 +51,11 @@ class CaseDetail(ApiView):
         key, body = uuid_of(case_id), self.body(CasePatch)
         changes = body.model_dump(include=body.model_fields_set - {"status", "reason"})
         changes = {name: value for name, value in changes.items() if value is not None or name == "assignee"}
-        if changes:
-            lifecycle.edit_case(case_id=key, changes=changes, actor=self.actor)
-        if body.status:
-            lifecycle.change_status(case_id=key, status=body.status, reason=body.reason, actor=self.actor)
+        with transaction.atomic():
+            if changes:
+                lifecycle.edit_case(case_id=key, changes=changes, actor=self.actor)
+            if body.status:
+                lifecycle.change_status(case_id=key, status=body.status, reason=body.reason, actor=self.actor)
         return Response(queries.case(key))
 
 

@@ -26,6 +26,10 @@ from aurora.texts import storable
 from cases import events, upserts
 from cases.models import Alert, AlertSighting, IngestReceipt, IngestReject
 from cases.normalizers import Ignored, NormalizedAlert, RawRecord, normalize, split
+from cases.observables import MAX_VALUE_BYTES
+
+MOST_RECORDS = 25_000
+"""Of one delivery, which is one transaction: a body within the limit can hold millions that are no alerts, each of them a row and a line of the answer."""
 
 _KEPT_OF_A_REJECT = 64 * 1024
 _LONGEST_PIVOT = 255
@@ -64,7 +68,8 @@ class _Sorted:
 def ingest(*, source: str, payload: bytes, content_type: str = "", actor: Actor) -> Delivery:
     """Stores every alert in `payload`, and keeps what it refuses. Raises Denied; Invalid for a payload that cannot be read at all."""
     actor.require("alerts:ingest")
-    return ingest_records(source=source, records=split(source, payload, content_type), actor=actor)
+    records = split(source, payload, content_type, at_most=MOST_RECORDS)
+    return ingest_records(source=source, records=records, actor=actor)
 
 
 def ingest_records(*, source: str, records: Sequence[RawRecord], actor: Actor) -> Delivery:

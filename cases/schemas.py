@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -31,6 +32,8 @@ TlpWord = Annotated[str, Field(pattern=_pattern(*(word.replace("+", r"\+") for w
 TechniqueId = Annotated[str, Field(pattern=r"^T\d{4}(\.\d{3})?$")]
 Title = Annotated[Text, StringConstraints(min_length=1, max_length=500, strip_whitespace=True)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+# Windows of days are laid around an alert's time; nearer to the ends of the calendar they would leave it.
+_EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 
 
 class IocIn(Body):
@@ -49,7 +52,7 @@ class AlertIn(Body):
     mitre_techniques: list[TechniqueId] = Field([], max_length=64)
     affected_assets: list[Annotated[Text, Field(min_length=1, max_length=255)]] = Field([], max_length=256)
     raw_log: Text = Field("", max_length=1_000_000)
-    occurred_at: Moment | None = None
+    occurred_at: Annotated[Moment, Field(ge=_EARLIEST, le=_LATEST)] | None = None
 
 
 class AlertPatch(Body):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -26,30 +28,30 @@ _KINDS = {
 _DECODER = json.JSONDecoder(parse_constant=lambda _: None)
 
 
-def split(source: str, payload: bytes, content_type: str = "") -> list[RawRecord]:
+def split(source: str, payload: bytes, content_type: str = "", *, at_most: int = sys.maxsize) -> list[RawRecord]:
     """The records of `payload`, in order; empty when it holds none.
 
     Takes one JSON object, an array, the source's own envelopes, NDJSON, and objects written one after the
     other (as `jq` prints them); for `cef` lines of text. Which of them it is, the payload says;
     `content_type` only settles that a payload of lines is one. A line or element that cannot be read becomes
     a record with an `error`; a payload of which nothing can be read raises `Invalid` with the place of the
-    first fault, in characters.
+    first fault, in characters, and so does one of more than `at_most` records.
     """
     body = payload.removeprefix(_BYTE_ORDER_MARK).strip(b" \t\r\n\x1e\x00")
     if not body:
         return []
     if source == "cef":
-        return _text_lines(body)
+        return _few_enough(_text_lines(body), at_most)
     if not any(name in content_type.lower() for name in _LINE_TYPES):
         try:
             document = orjson.loads(body)
         except orjson.JSONDecodeError as error:
-            return _several(source, body, error)
-        return _numbered(_whole(source, document, body))
-    return _several(source, body, None)
+            return _several(source, body, error, at_most)
+        return _numbered(_whole(source, document, body), at_most)
+    return _several(source, body, None, at_most)
 
 
-def _several(source: str, body: bytes, fault: orjson.JSONDecodeError | None) -> list[RawRecord]:
+def _several(source: str, body: bytes, fault: orjson.JSONDecodeError | None, at_most: int) -> list[RawRecord]:
     """The records of a body that is not one JSON document in orjson's eyes."""
     lines = [line for line in (line.strip(b" \t\r\x1e") for line in body.split(b"\n")) if line]
     parsed = [_parsed(line) for line in lines]
@@ -58,14 +60,15 @@ def _several(source: str, body: bytes, fault: orjson.JSONDecodeError | None) -> 
         # NaN).
         documents = _concatenated(body)
         if documents is not None:
-            return _numbered(record for document in documents for record in _records(source, document))
+            return _numbered((record for document in documents for record in _records(source, document)), at_most)
     if not any(type(document) in (dict, list) for document, _ in parsed):
         raise _unreadable(fault or _fault(body))
-    return _numbered(
+    records = (
         record
         for line, (document, error) in zip(lines, parsed, strict=True)
         for record in (_whole(source, document, line) if error is None else [_broken(line, error)])
     )
+    return _numbered(records, at_most)
 
 
 def _text_lines(body: bytes) -> list[RawRecord]:
@@ -130,11 +133,19 @@ def _printable(value: Any) -> str:
         return ""
 
 
-def _numbered(records: Iterator[RawRecord]) -> list[RawRecord]:
-    return [
+def _numbered(records: Iterator[RawRecord], at_most: int) -> list[RawRecord]:
+    numbered = [
         record if record.index == index else RawRecord(index, record.text, record.data, record.error)
-        for index, record in enumerate(records)
+        for index, record in enumerate(islice(records, min(at_most, sys.maxsize - 1) + 1))
     ]
+    return _few_enough(numbered, at_most)
+
+
+def _few_enough(records: list[RawRecord], at_most: int) -> list[RawRecord]:
+    if len(records) > at_most:
+        message = f"List should have at most {at_most} items after validation"
+        raise Invalid(problems=[{"loc": ["body"], "msg": message, "type": "too_long"}])
+    return records
 
 
 def _fault(body: bytes) -> orjson.JSONDecodeError:

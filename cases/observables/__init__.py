@@ -9,6 +9,7 @@ from cases.observables.fang import defang, refang
 from cases.observables.text import extract
 from cases.observables.values import (
     IOC_TYPES,
+    MAX_VALUE_BYTES,
     Observable,
     canonical,
     classify,
@@ -22,6 +23,7 @@ from cases.observables.values import (
 
 __all__ = [
     "IOC_TYPES",
+    "MAX_VALUE_BYTES",
     "Observable",
     "canonical",
     "classify",

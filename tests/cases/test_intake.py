@@ -9,10 +9,10 @@ import orjson
 import pytest
 from django.db import connection
 
-from aurora.errors import Denied
+from aurora.errors import Denied, Invalid
 from aurora.models import OutboxEvent
 from cases import intake
-from cases.models import Alert, AlertPivot, IngestReject, Ioc
+from cases.models import Alert, AlertPivot, IngestReceipt, IngestReject, Ioc
 from tests.cast import SENSOR, VIEWER, ApiClient
 
 pytestmark = pytest.mark.django_db
@@ -213,3 +213,11 @@ def test_a_person_is_found_by_account_whether_named_by_account_or_address():
 def test_an_internal_address_has_one_spelling():
     _ingest(_record(hosts=["::ffff:10.20.7.17"]))
     assert Alert.objects.get().affected_assets == ["10.20.7.17"]
+
+
+@pytest.mark.django_db
+def test_a_delivery_of_too_many_records_is_refused_whole(monkeypatch):
+    monkeypatch.setattr(intake, "MOST_RECORDS", 2)
+    with pytest.raises(Invalid):
+        intake.ingest(source="generic", payload=b'[{"title": "a"}, 1, 2]', actor=SENSOR)
+    assert not IngestReceipt.objects.exists()

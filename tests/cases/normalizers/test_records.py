@@ -182,3 +182,16 @@ def test_an_unknown_source_is_refused():
     (record,) = split("generic", ONE)
     with pytest.raises(Invalid, match="unknown source"):
         normalize("nessus", record)
+
+
+@pytest.mark.parametrize("payload", [b"[1, 2, 3, 4]", b"{}\n{}\n{}\n{}\n", b"{} {} {} {}", b'{"alerts": [1, 2, 3, 4]}'])
+def test_more_records_than_agreed_are_none(payload):
+    with pytest.raises(Invalid) as refusal:
+        split("generic", payload, at_most=3)
+    assert refusal.value.problems[0]["type"] == "too_long"
+    assert len(split("generic", payload, at_most=4)) == 4
+
+
+def test_more_lines_of_text_than_agreed_are_none():
+    with pytest.raises(Invalid):
+        split("cef", b"a\nb\n", at_most=1)
