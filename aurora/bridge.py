@@ -144,6 +144,8 @@ def _environ(scope: Scope, body: bytes | None) -> Environ:
         "SCRIPT_NAME": scope.get("root_path", ""),
         "PATH_INFO": scope["path"].encode("utf-8", "surrogateescape").decode("latin-1"),
         "QUERY_STRING": scope.get("query_string", b"").decode("latin-1"),
+        # For the span of the request: made from PATH_INFO, in which Django puts decoded text, its address fails on anything beyond Latin-1.
+        "REQUEST_URI": scope.get("raw_path", b"/").decode("latin-1"),
         "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
         "SERVER_NAME": server[0] or "localhost",
         "SERVER_PORT": str(server[1] or 0),

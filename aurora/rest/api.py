@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from django.contrib.auth.models import User
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, field_validator
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -36,6 +36,14 @@ class AccountBody(Body):
     username: Username
     password: Password
     role: RoleWord
+
+    @field_validator("username")
+    @classmethod
+    def _has_an_address(cls, username: str) -> str:
+        """Under `/users/me` is the caller, and dots are taken out of addresses on their way: such an account could not be changed any more."""
+        if username in ("me", ".", ".."):
+            raise ValueError("this name is taken by the API itself")
+        return username
 
 
 class AccountPatch(Body):

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 
 import structlog
+from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 from django_structlog.middlewares import RequestMiddleware
 
@@ -39,6 +40,9 @@ class EdgeMiddleware:
     def _answer(self, request: HttpRequest) -> HttpResponseBase:
         if request.META.get(BODY_TOO_LARGE):
             return problems.from_status(413)
+        if "\0" in request.path:
+            return problems.from_status(404)  # the name of nothing, and of nothing that PostgreSQL can be asked for
+        _forget_strange_session(request)
         response = self.get_response(request)
         is_shaped = response.headers.get("Content-Type", "").startswith("application/json")
         if response.status_code < 400 or is_shaped or not request.path.startswith("/api/"):
@@ -59,3 +63,10 @@ class RequestContextMiddleware(RequestMiddleware):
     def format_request(request: HttpRequest) -> str:
         """Method and path. Not the query: it may hold a token."""
         return f"{request.method} {request.path}"
+
+
+def _forget_strange_session(request: HttpRequest) -> None:
+    """Django's session keys are letters and digits; a NUL hidden in a quoted cookie would make the database driver raise."""
+    key = request.COOKIES.get(settings.SESSION_COOKIE_NAME, "")
+    if key and not (key.isascii() and key.isalnum()):
+        del request.COOKIES[settings.SESSION_COOKIE_NAME]

@@ -26,7 +26,7 @@ class DeclaredPermission(BasePermission):
 
     def has_permission(self, request: Request, view: Any) -> bool:
         method = "GET" if request.method == "HEAD" else request.method
-        if method not in view.permissions and getattr(view, str(method).lower(), None) is None:
+        if method not in view.permissions and request.method not in view.allowed_methods:
             raise MethodNotAllowed(str(method))
         needed = view.permissions.get(method)
         if needed is None or needed == PUBLIC:

@@ -92,8 +92,8 @@ def _describe_ours(error: AuroraError) -> _Description:
     status = next(int(STATUS_OF[kind]) for kind in type(error).__mro__ if kind in STATUS_OF)
     if isinstance(error, Denied) and error.is_anonymous:
         return 401, error.detail, {"WWW-Authenticate": "Bearer"}
-    if isinstance(error, Invalid) and error.problems:
-        return status, error.problems, {}
+    if isinstance(error, Invalid):
+        return status, error.problems or [problem(["body"], f"Value error, {error.detail}", "value_error")], {}
     if isinstance(error, Unavailable):
         return status, error.detail, {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
     return status, error.detail, {}

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from datetime import UTC, datetime
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 
-
-def _without_nul(text: str) -> str:
-    """PostgreSQL's text cannot hold NUL."""
-    if "\0" in text:
-        raise ValueError("NUL characters are not allowed")
-    return text
+Text = str
+"""Text of a caller. `_Input` looks for NUL: a validator here would keep pydantic from applying lengths to it as to other text."""
 
 
-Text = Annotated[str, AfterValidator(_without_nul)]
-
-
-class Body(BaseModel):
-    """A request body: unknown fields are refused."""
+class _Input(BaseModel):
+    """What callers send. Unknown fields are refused, and NUL wherever text may stand: PostgreSQL's text cannot hold it."""
 
     model_config = ConfigDict(extra="forbid")
 
+    @field_validator("*")
+    @classmethod
+    def _without_nul(cls, value: Any) -> Any:
+        texts = value if isinstance(value, list) else (value,)
+        if any(isinstance(text, str) and "\0" in text for text in texts):
+            raise ValueError("NUL characters are not allowed")
+        return value
 
-class Query(BaseModel):
-    """Query parameters: unknown ones are refused, or a mistyped filter would silently show everything."""
 
-    model_config = ConfigDict(extra="forbid")
+class Body(_Input):
+    """A request body."""
+
+
+class Query(_Input):
+    """Query parameters: were unknown ones let pass, a mistyped filter would silently show everything."""
 
 
 class PageQuery(Query):
@@ -37,5 +41,13 @@ class PageQuery(Query):
     cursor: Text | None = None
 
 
-Moment = AwareDatetime
-"""A time with its zone, RFC 3339."""
+def _in_utc(moment: datetime) -> datetime:
+    """In UTC, where a time at either end of the calendar may have left it: PostgreSQL would store it, and nobody could read the row again."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("the time must lie in the years 1 to 9999, in UTC") from None
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+"""A time with its zone, RFC 3339; as a value in UTC."""

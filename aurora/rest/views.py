@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel, ValidationError
 from rest_framework.exceptions import UnsupportedMediaType
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
@@ -22,6 +25,21 @@ from aurora.rest.problems import problem, problems_of
 
 Model = TypeVar("Model", bound=BaseModel)
 
+_LISTED_UNKNOWN_FIELDS = 100
+
+
+class JsonWhateverIsAccepted(BaseContentNegotiation):
+    """There is one form of every answer (RFC 9110, 12.5.1 lets a server send it to those who ask for another), and `?format=` is a parameter like any."""
+
+    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser:
+        return next(iter(parsers))
+
+    def select_renderer(
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        renderer = next(iter(renderers))
+        return renderer, renderer.media_type
+
 
 class ApiView(APIView):
     """A resource. `permissions` says per method who may call it; `limits` which quotas a call uses up."""
@@ -29,6 +47,7 @@ class ApiView(APIView):
     permissions: ClassVar[Mapping[str, str | tuple[str, ...]]] = {}
     limits: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     http_method_names = ("get", "post", "put", "patch", "delete", "head")
+    content_negotiation_class = JsonWhateverIsAccepted
 
     _decision: Decision | None = None
 
@@ -49,6 +68,12 @@ class ApiView(APIView):
     def query(self, model: type[Model]) -> Model:
         """The query parameters as `model`; of a repeated one the last counts, as in FastAPI."""
         return _validated(model, self.request.query_params.dict(), "query")
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        # Taken for what it packs, a compressed body would be unreadable text: lines of it, even.
+        if request.headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
+            raise UnsupportedMediaType(request.headers["Content-Encoding"])
 
     def check_throttles(self, request: Request) -> None:
         """DRF's place for quotas, after identity and permission: spends what the call costs. Raises RateLimited, Unavailable."""
@@ -76,6 +101,15 @@ def _validated(model: type[Model], data: object, origin: str) -> Model:
     if origin == "body" and data is None:
         raise Invalid(problems=[problem(["body"], "Field required", "missing")])
     try:
-        return model.model_validate(data)
+        return model.model_validate(_without_most_unknown(model, data))
     except ValidationError as error:
         raise Invalid(problems=problems_of(error, origin)) from None
+
+
+def _without_most_unknown(model: type[BaseModel], data: object) -> object:
+    """`data` with so many unknown fields that the answer still names some: a fault for each of a million makes it a hundred times the body."""
+    if not isinstance(data, dict) or len(data) <= len(model.model_fields) + _LISTED_UNKNOWN_FIELDS:
+        return data
+    unknown = [name for name in data if name not in model.model_fields]
+    dropped = set(unknown[_LISTED_UNKNOWN_FIELDS:])
+    return {name: value for name, value in data.items() if name not in dropped}

@@ -117,7 +117,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.UUIDField(default=aurora.ids.new_id, editable=False, primary_key=True, serialize=False)),
                 ('type', models.CharField(choices=[('ip', 'IP address'), ('domain', 'Domain'), ('url', 'URL'), ('hash_md5', 'MD5'), ('hash_sha1', 'SHA-1'), ('hash_sha256', 'SHA-256'), ('email', 'e-mail'), ('cve', 'CVE'), ('file_path', 'File Path'), ('registry_key', 'Registry Key'), ('mutex', 'Mutex'), ('user_agent', 'User Agent')], max_length=12)),
-                ('value', models.CharField(max_length=1024)),
+                ('value', models.CharField(max_length=2048)),
                 ('source', models.CharField(default='alert', max_length=64)),
                 ('description', models.TextField(blank=True)),
                 ('confidence', models.FloatField(default=0.5, validators=[django.core.validators.MinValueValidator(0.0), django.core.validators.MaxValueValidator(1.0)])),

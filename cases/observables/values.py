@@ -31,7 +31,7 @@ IOC_TYPES: Final[tuple[str, ...]] = (
     "user_agent",
 )
 
-MAX_VALUE_BYTES: Final = 1024
+MAX_VALUE_BYTES: Final = 2048
 """In UTF-8; also the width of the column. In a B-tree PostgreSQL refuses rows above a third of a page (2704 bytes)."""
 
 HASH_OF_LENGTH: Final = {32: "hash_md5", 40: "hash_sha1", 64: "hash_sha256"}
