@@ -26,7 +26,6 @@ from aurora.texts import storable
 from cases import events, upserts
 from cases.models import Alert, AlertSighting, IngestReceipt, IngestReject
 from cases.normalizers import Ignored, NormalizedAlert, RawRecord, normalize, split
-from cases.observables import MAX_VALUE_BYTES
 
 MOST_RECORDS = 25_000
 """Of one delivery, which is one transaction: a body within the limit can hold millions that are no alerts, each of them a row and a line of the answer."""

@@ -20,7 +20,7 @@ def analyst() -> ApiClient:
     return ApiClient("analyst")
 
 
-async def _status(path: str, *, raw_path: bytes = b"/", query: bytes = b"", **headers: str) -> int:
+async def _status(path: str, *, raw_path: bytes = b"/", query: bytes = b"", content_type: str = "") -> int:
     """Of a GET without a credential, through everything that stands between the server and the views."""
     sent = []
     scope = {
@@ -30,7 +30,7 @@ async def _status(path: str, *, raw_path: bytes = b"/", query: bytes = b"", **he
         "raw_path": raw_path,
         "query_string": query,
         "http_version": "1.1",
-        "headers": [(b"host", b"localhost"), *((name.encode(), value.encode()) for name, value in headers.items())],
+        "headers": [(b"host", b"localhost"), (b"content-type", content_type.encode())],
     }
 
     async def receive():
@@ -40,7 +40,7 @@ async def _status(path: str, *, raw_path: bytes = b"/", query: bytes = b"", **he
         sent.append(message)
 
     await WsgiBridge(application, threads=1, max_body=1000)(scope, receive, send)
-    return sent[0]["status"]
+    return int(sent[0]["status"])
 
 
 @pytest.mark.parametrize("path", ["/api/v1/\ufffd", "/api/v1/alert\u0660", "/\u96ea"])
@@ -50,8 +50,8 @@ async def test_a_path_beyond_latin_1_is_the_path_of_nothing(path):
 
 @pytest.mark.parametrize("parameter", ["charset=hex", "charset=idna", "charset*=bogus'en'%41"])
 async def test_a_charset_that_is_none_ends_nothing(parameter):
-    headers = {"content-type": f"application/json; {parameter}"}
-    assert await _status("/health/live", query=b"q=%41", **headers) == HTTPStatus.OK
+    content_type = f"application/json; {parameter}"
+    assert await _status("/health/live", query=b"q=%41", content_type=content_type) == HTTPStatus.OK
 
 
 @pytest.mark.parametrize("path", ["/users/a%00b", "/agents/%00", "/%00"])

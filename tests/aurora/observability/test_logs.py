@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import pytest
 import structlog
@@ -12,7 +13,7 @@ from aurora.observability import logs
 
 def _line_of_a_failure(log_format: str) -> str:
     """The last processors' output for an error in whose frame a password is a variable."""
-    event = {"event": "request_failed", "level": "error", "timestamp": "2026-01-01T00:00:00Z"}
+    event: Any = {"event": "request_failed", "level": "error", "timestamp": "2026-01-01T00:00:00Z"}
     try:
         password = "hunter2-hunter2"
         raise ValueError(len(password))
