@@ -1,4 +1,4 @@
-"""Fixtures every test may lean on: the embedded servers, time limits for waiting, the cast."""
+"""Fixtures every test may lean on: the embedded servers, the whole product as a process group."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 import redis
 from django.db import connection
 
 from aurora.bus import redis as clients
 from aurora.resilience import breakers
+from tests.group import RunningGroup
 
 
 @pytest.fixture(scope="session")
@@ -52,3 +54,21 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
             "SELECT pg_terminate_backend(pid, 2000) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
+
+
+@pytest.fixture(scope="session")
+def group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGroup]:
+    """One running group for all journeys and browsers."""
+    running = RunningGroup(tmp_path_factory.mktemp("group") / "data")
+    try:
+        running.start()
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture
+def api(group: RunningGroup) -> Iterator[httpx.Client]:
+    """A client of the running group's API, signed in as its administrator."""
+    with group.api() as client:
+        yield client

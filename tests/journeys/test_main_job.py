@@ -14,7 +14,7 @@ import psutil
 import pytest
 import websockets
 
-from tests.journeys.conftest import RunningGroup, eve
+from tests.group import RunningGroup, eve
 from tests.waiting import until
 
 pytestmark = pytest.mark.group

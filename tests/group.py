@@ -9,17 +9,15 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
-import pytest
 
 from tests.waiting import until
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 PASSWORD = "journey-4Tz8wQpL"
 
 
@@ -56,7 +54,7 @@ class RunningGroup:
                 stderr=log,
                 start_new_session=True,
             )
-        until(self._is_ready, 60, every=0.1)
+        until(self.is_ready, 120, every=0.1)
 
     def stop(self) -> None:
         """Ctrl-C, and the end of it."""
@@ -115,28 +113,14 @@ class RunningGroup:
             check=False,
         )
 
-    def _is_ready(self) -> bool:
+    def is_ready(self) -> bool:
+        """Whether it takes requests; AssertionError when it has ended."""
         assert self.process is not None
         assert self.process.poll() is None, self.log_path.read_text()[-3000:]
         try:
             return httpx.get(f"{self.base}/health/ready", timeout=2).status_code == 200
         except httpx.HTTPError:
             return False
-
-
-@pytest.fixture(scope="session")
-def group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGroup]:
-    """One running group for all journeys."""
-    running = RunningGroup(tmp_path_factory.mktemp("group") / "data")
-    running.start()
-    yield running
-    running.stop()
-
-
-@pytest.fixture
-def api(group: RunningGroup) -> Iterator[httpx.Client]:
-    with group.api() as client:
-        yield client
 
 
 def eve(signature: str, **changes: Any) -> dict[str, Any]:

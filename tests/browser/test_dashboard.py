@@ -1,0 +1,124 @@
+"""The live page and the console in a real browser, on the running product."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, StorageState, expect, sync_playwright
+
+from tests.group import PASSWORD, RunningGroup
+from tests.waiting import until
+
+pytestmark = [pytest.mark.browser, pytest.mark.group]
+
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync --no-first-run"
+LIVE_MS = 2_000
+BACK_MS = 20_000
+HOSTILE = """<img src=x onerror="document.title='owned'">"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def session(group: RunningGroup, browser: Browser) -> StorageState:
+    """The cookies of somebody who has signed in through the form."""
+    with browser.new_context(base_url=group.base) as context:
+        page = context.new_page()
+        page.goto("/admin/")
+        page.get_by_label("Username").fill("admin")
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Log in").click()
+        expect(page.get_by_label("Today's figures")).to_be_visible()
+        return context.storage_state()
+
+
+@pytest.fixture
+def page(group: RunningGroup, browser: Browser, session: StorageState) -> Iterator[Page]:
+    """A page of somebody who has signed in."""
+    with browser.new_context(base_url=group.base, storage_state=session) as context:
+        context.set_default_timeout(10_000)
+        yield context.new_page()
+
+
+@pytest.fixture
+def live(page: Page) -> Page:
+    """The live page, both its feeds connected."""
+    page.goto("/dashboard/")
+    expect(page.locator("#state[data-state=connected]")).to_be_visible()
+    return page
+
+
+def test_an_alert_appears_within_two_seconds_of_being_posted(live: Page, api: httpx.Client):
+    _post(api, "Seen at once")
+    expect(_rows(live, "Seen at once")).to_be_visible(timeout=LIVE_MS)
+
+
+def test_the_page_catches_up_after_the_web_process_was_killed(live: Page, group: RunningGroup, api: httpx.Client):
+    live.evaluate("window.isTheSamePage = true")
+    group.kill("manage.py serve")
+    record = json.dumps({"title": "Stored while no web process was there", "severity": "low", "source": "test"})
+    assert "1 created" in group.run("ingest", "generic", "-", stdin=record).stdout
+    until(group.is_ready, 30, every=0.1)
+    _post(api, "Posted when it was back")
+    for title in ("Stored while no web process was there", "Posted when it was back"):
+        expect(_rows(live, title)).to_have_count(1, timeout=BACK_MS)
+    expect(live.locator("#state")).to_have_attribute("data-state", "connected", timeout=BACK_MS)
+    assert live.evaluate("window.isTheSamePage") is True
+
+
+def test_a_title_that_is_markup_is_shown_as_text(live: Page, api: httpx.Client):
+    alert = _post(api, HOSTILE)
+    expect(_rows(live, HOSTILE)).to_be_visible(timeout=LIVE_MS)
+    live.goto(f"/admin/cases/alert/{alert['id']}/change/")
+    expect(live.locator(".au-record h2").first).to_contain_text(HOSTILE)
+    expect(live.locator("img[src=x]")).to_have_count(0)
+    expect(live).not_to_have_title("owned")
+
+
+def test_no_page_makes_the_browser_complain(page: Page, api: httpx.Client):
+    """A violation of the content security policy is such a complaint."""
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.extend(_complaint(message)))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    alert = _post(api, HOSTILE, raw_log=HOSTILE)
+    case = api.post(f"/alerts/{alert['id']}/promote").raise_for_status().json()
+    for path in (
+        "/admin/",
+        "/admin/cases/alert/",
+        f"/admin/cases/alert/{alert['id']}/change/",
+        f"/admin/cases/case/{case['id']}/change/",
+        "/dashboard/",
+    ):
+        answer = page.goto(path, wait_until="networkidle")
+        assert answer is not None
+        assert (answer.status, "content-security-policy" in answer.headers) == (200, True)
+    assert complaints == []
+
+
+def _post(api: httpx.Client, title: str, **fields: Any) -> dict[str, Any]:
+    """A stored alert of low severity, which the agents leave alone."""
+    answer = api.post("/alerts", json={"title": title, "severity": "low", "source": "browser-test", **fields})
+    stored: dict[str, Any] = answer.raise_for_status().json()
+    return stored
+
+
+def _rows(page: Page, title: str) -> Locator:
+    """The live page's rows of that title, compared as text."""
+    exactly = page.locator(".text > b", has_text=re.compile(f"^{re.escape(title)}$"))
+    return page.locator("#alerts > li").filter(has=exactly)
+
+
+def _complaint(message: ConsoleMessage) -> list[str]:
+    return [f"{message.location.get('url')}: {message.text}"] if message.type in ("error", "warning") else []
