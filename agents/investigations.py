@@ -139,7 +139,7 @@ def _enabled() -> list[str]:
 
 def _journal_plan(investigation: Investigation, alert: Alert | None, steps: Sequence[PlannedStep]) -> None:
     subject = f"alert “{alert.title}” ({alert.severity})" if alert else f"case {investigation.case.reference}"
-    names = " → ".join(step.agent_type for step in steps)
+    names = " → ".join(step.agent_type.replace("_", " ") for step in steps)
     data = {"steps": [{"agent_type": s.agent_type, "stage": s.stage, "reason": s.reason} for s in steps]}
     journal.append(
         investigation_id=investigation.id, kind=EventKind.PLANNED, text=f"Plan for {subject}: {names}", data=data

@@ -93,7 +93,7 @@ def _claim(task_id: UUID) -> InvestigationStep | None:
             investigation_id=step.investigation_id,
             kind=EventKind.STEP_STARTED,
             agent_type=step.agent_type,
-            text=f"{step.agent_type} begins: {step.reason}",
+            text=f"{step.agent_type.replace('_', ' ').capitalize()} begins: {step.reason}",
             data={"task_id": str(step.id)},
         )
     return step

@@ -10,7 +10,7 @@ from agents.builtin.dossier import Dossier, dossier
 from agents.builtin.hypotheses.supposition import evidence
 from agents.builtin.report_sections import markdown
 from agents.builtin.scope import as_ioc
-from agents.builtin.wording import duration, line, listed, many, moment
+from agents.builtin.wording import counted, duration, line, listed, many, period
 from cases import attack
 from cases.models import Alert
 from cases.states import SEVERITIES, AlertStatus
@@ -25,7 +25,7 @@ def analyse(task: Task, think: Think) -> Output:
     confidence, reason = _confidence(found)
     summary = executive_summary(found)
     questions = open_questions(found)
-    think(f"{many(len(questions), 'open question')}: {listed(map(line, questions), 2)}.", {"open_questions": questions})
+    think(f"{many(len(questions), 'open question')}: {listed(map(line, questions), 2)}", {"open_questions": questions})
     report = markdown(found, summary=summary, questions=questions, confidence=confidence, reason=reason)
     think(f"Report written: {len(report.splitlines())} lines.", {"characters": len(report)})
     return Output(
@@ -47,10 +47,9 @@ def executive_summary(found: Dossier) -> str:
     own = [alert for alert in alerts if alert.id not in found.hunted]
     tied = f", the hunt ties {len(found.hunted)} more to it" if found.hunted else ""
     parts = [
-        f"{name} holds {many(len(own), 'alert')} ({severities(own)}){tied}; from {moment(first)} to {moment(last)} "
+        f"{name} holds {many(len(own), 'alert')} ({severities(own)}){tied}; {period(first, last)} "
         f"({duration((last - first).total_seconds())}), first “{line(alerts[0].title, 100)}”.",
-        f"Concerned are {many(len(found.scope.assets), 'asset')} ({listed(found.scope.assets)}) and "
-        f"{many(len(found.scope.users), 'account')} ({listed(found.scope.users)}).",
+        f"Concerned are {counted(found.scope.assets, 'asset')} and {counted(found.scope.users, 'account')}.",
     ]
     tactics = killchain.tactics_of(found.scope.techniques)
     if tactics:

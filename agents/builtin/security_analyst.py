@@ -15,7 +15,7 @@ from agents.builtin import assets, killchain
 from agents.builtin.contract import Evidence, Finding, Output, Task, Think
 from agents.builtin.reputation import Reputation, Term, reputations
 from agents.builtin.scope import Scope, as_ioc, cite, cite_ioc, distinct, named_by, scope_of
-from agents.builtin.wording import duration, line, listed, many, moment, percent, quoted
+from agents.builtin.wording import counted, duration, line, listed, many, percent, period, quoted
 from cases import attack
 from cases.correlation import Related, related_alerts
 from cases.states import AlertStatus, Severity
@@ -78,13 +78,13 @@ def _introduce(scope: Scope, think: Think) -> None:
     alert = scope.leading
     of_case = f" (the gravest of {many(len(scope.alerts), 'alert')} of the case)" if not scope.focus else ""
     think(
-        f"{alert.source} reports {quoted(alert)} as {alert.severity}, seen {many(alert.count, 'time')} from "
-        f"{moment(alert.first_seen)} to {moment(alert.last_seen)}{of_case}.",
+        f"{alert.source} reports {quoted(alert)} as {alert.severity}, seen {many(alert.count, 'time')} "
+        f"{period(alert.first_seen, alert.last_seen)}{of_case}.",
         {"alert_ids": [str(alert.id)]},
     )
     think(
-        f"It names {many(len(scope.assets), 'asset')} ({listed(scope.assets)}), {many(len(scope.users), 'user')} "
-        f"({listed(scope.users)}) and {many(len(scope.iocs), 'IOC')} ({listed(ioc.value for ioc in scope.iocs)}).",
+        f"It names {counted(scope.assets, 'asset')}, {counted(scope.users, 'user')} and "
+        f"{counted([ioc.value for ioc in scope.iocs], 'IOC')}.",
         {"assets": scope.assets, "users": scope.users, "iocs": [as_ioc(ioc) for ioc in scope.iocs]},
     )
 
@@ -242,7 +242,7 @@ def _summary(picture: _Picture, severity: str, score: int) -> str:
     scope, alert = picture.scope, picture.scope.leading
     parts = [
         f"{quoted(alert)} on {listed(scope.of(alert).assets)}: {severity} ({score} points; {alert.source} said "
-        f"{alert.severity}), {many(alert.count, 'occurrence')} from {moment(alert.first_seen)} to {moment(alert.last_seen)}."
+        f"{alert.severity}), {many(alert.count, 'occurrence')} {period(alert.first_seen, alert.last_seen)}."
     ]
     bad = [one for one in picture.known if one.is_bad]
     if bad:

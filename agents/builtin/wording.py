@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from cases.models import Alert
@@ -16,6 +16,12 @@ _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060
 def moment(when: datetime) -> str:
     """`2026-03-04 12:00:05 UTC`."""
     return f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def period(first: datetime, last: datetime) -> str:
+    """`from 2026-03-04 12:00:05 UTC to 2026-03-04 12:10:00 UTC`, or `at …` when both are the same second."""
+    begin, end = moment(first), moment(last)
+    return f"at {begin}" if begin == end else f"from {begin} to {end}"
 
 
 def clock(when: datetime) -> str:
@@ -52,6 +58,11 @@ def listed(items: Iterable[str], limit: int = 4) -> str:
     if len(names) > 1:
         return f"{', '.join(names[:-1])} and {names[-1]}"
     return names[0] if names else "none"
+
+
+def counted(items: Sequence[str], noun: str) -> str:
+    """`2 assets (fs-01 and ws-07)`, or `no asset`."""
+    return f"{many(len(items), noun)} ({listed(items)})" if items else f"no {noun}"
 
 
 def line(text: object, limit: int = _MAX_TITLE) -> str:
