@@ -34,6 +34,16 @@ def _investigations_of(request: HttpRequest, row: Any) -> Panel | None:
     return Panel("Investigations", "admin/agents/latest_investigations.html", {"investigations": found})
 
 
+def _at_a_glance(request: HttpRequest, row: Any) -> Panel | None:
+    """What the newest investigation found, agent by agent, and the earlier ones as links."""
+    if not request.user.has_perm("agents.view_investigation"):
+        return None
+    found = list(row.investigations.all()[:SHOWN])
+    newest = found[0] if found else None
+    context = {"newest": newest, "steps": pages.step_lines(newest) if newest else [], "earlier": found[1:]}
+    return Panel("Investigation", "admin/agents/investigations_of.html", context)
+
+
 AlertAdmin.add_button(
     Button(
         "investigate",
@@ -45,7 +55,7 @@ AlertAdmin.add_button(
         leads_to=_investigation_url,
     )
 )
-AlertAdmin.add_section(_investigations_of)
+AlertAdmin.add_section(_at_a_glance)
 CaseAdmin.add_button(
     Button(
         "investigate",
@@ -94,7 +104,7 @@ class InvestigationAdmin(RecordAdmin):
 
     @admin.display(description="Investigation")
     def investigation(self, row: Investigation) -> SafeString:
-        return format_html('<span class="au-title"><b>{}</b></span>', str(row))
+        return format_html('<code class="au-reference">{}</code>', row.reference)
 
     @admin.display(description="Status", ordering="status")
     def status_badge(self, row: Investigation) -> SafeString:
@@ -192,7 +202,7 @@ class AgentAdmin(ButtonsAdmin):
 
     @admin.display(description="Transport", ordering="transport")
     def transport_label(self, row: Agent) -> str:
-        return widgets.words(row.get_transport_display()) if row.transport == "builtin" else row.get_transport_display()
+        return pages.transport_label(row)
 
     @admin.display(description="Enabled", ordering="enabled")
     def is_enabled(self, row: Agent) -> SafeString:

@@ -76,7 +76,12 @@ class Investigation(models.Model):
         indexes = [models.Index(fields=["status", "-id"], name="investigation_by_status")]
 
     def __str__(self) -> str:
-        return f"Investigation {self.id.hex[-6:].upper()}"
+        return f"Investigation {self.reference}"
+
+    @property
+    def reference(self) -> str:
+        """A name short enough to say on the telephone."""
+        return self.id.hex[-6:].upper()
 
 
 class InvestigationStep(models.Model):

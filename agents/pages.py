@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from agents.models import Agent, Investigation, InvestigationStep
-from agents.states import EventKind
+from agents.states import EventKind, Transport
 from aurora.console import widgets
 from aurora.console.records import Facts
 
@@ -42,7 +42,7 @@ def investigation_page(investigation: Investigation) -> dict[str, Any]:
     events = list(investigation.events.order_by("-number")[:EVENTS_SHOWN])[::-1]
     return {
         "facts": _investigation_facts(investigation),
-        "steps": [_step_line(step) for step in investigation.steps.all()[:STEPS_SHOWN]],
+        "steps": step_lines(investigation),
         "events": [(event, _EVENT_ICONS.get(EventKind(event.kind), "circle")) for event in events],
         "left_out": max(investigation.event_count - len(events), 0),
     }
@@ -55,7 +55,7 @@ def agent_page(agent: Agent, live: Mapping[str, Any]) -> dict[str, Any]:
         "facts": [
             ("Type", agent.agent_type),
             ("Enabled", widgets.badge("status", "yes" if agent.enabled else "no")),
-            ("Transport", agent.get_transport_display()),
+            ("Transport", transport_label(agent)),
             ("Endpoint", agent.endpoint or widgets.NOTHING),
             ("Timeout", _seconds(live["timeout"])),
             ("Failure threshold", f"{live['failure_threshold']}"),
@@ -75,6 +75,15 @@ def agent_page(agent: Agent, live: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def step_lines(investigation: Investigation) -> list[StepLine]:
+    """The steps by stage, with what their agents answered."""
+    return [_step_line(step) for step in investigation.steps.all()[:STEPS_SHOWN]]
+
+
+def transport_label(agent: Agent) -> str:
+    return "Built in" if agent.transport == Transport.BUILTIN else agent.get_transport_display()
+
+
 def _investigation_facts(investigation: Investigation) -> Facts:
     return [
         ("Requested by", investigation.requested_by),
@@ -89,7 +98,7 @@ def _investigation_facts(investigation: Investigation) -> Facts:
 def _step_line(step: InvestigationStep) -> StepLine:
     output = step.output if isinstance(step.output, dict) else {}
     confidence = output.get("confidence")
-    took = widgets.span(step.finished_at - step.started_at) if step.started_at and step.finished_at else ""
+    took = _took(step.finished_at - step.started_at) if step.started_at and step.finished_at else ""
     return StepLine(
         step=step,
         summary=str(output.get("summary", "")),
@@ -97,6 +106,13 @@ def _step_line(step: InvestigationStep) -> StepLine:
         took=took,
         output=output,
     )
+
+
+def _took(duration: timedelta) -> str:
+    """Built-in agents answer in less than a second: `340 ms`; others as everywhere."""
+    if duration < timedelta(seconds=1):
+        return f"{duration / timedelta(milliseconds=1):.0f} ms"
+    return widgets.span(duration)
 
 
 def _recent_steps(agent: Agent) -> Any:

@@ -100,10 +100,10 @@ class AlertAdmin(ButtonsAdmin):
     @admin.display(description="Alert")
     def alert(self, alert: Alert) -> SafeString:
         return format_html(
-            '<span class="au-title"><b>{}</b><small>{} · {}</small>{}</span>',
+            '<span class="au-title"><b>{}</b><small>{} · {}{}</small></span>',
             alert.title,
             alert.source,
-            widgets.words(alert.category),
+            widgets.words(alert.get_category_display()),
             widgets.chips(alert.mitre_techniques, kind="technique") if alert.mitre_techniques else "",
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Q, QuerySet
@@ -12,13 +13,22 @@ from aurora.console import pretty, widgets
 from aurora.console.records import Facts, facts_of
 from aurora.ids import uuid_or_none
 from cases.attack import tactic_name, technique
-from cases.models import Alert, AlertIoc, AlertPivot, Case, Ioc
+from cases.correlation import Related, Relation, related_alerts
+from cases.models import Alert, AlertIoc, AlertPivot, AlertSighting, Case, Ioc
 from cases.observables import defang, refang
 from cases.states import IocType, TimelineKind
 
 SHOWN = 50
 """Related rows on one page; lists have the rest."""
 TIMELINE_SHOWN = 300
+RELATED_WITHIN = timedelta(hours=24)
+RELATED_SHOWN = 8
+SIGHTINGS_SHOWN = 20
+LONG_VALUE = 60
+"""Characters of a sensor's value from which on it takes a line of its own."""
+
+# Other in every record of a sensor, and told by the sighting's time already.
+_NEVER_ALIKE = frozenset({"flow_id", "flow_start", "wazuh_id", "rule_firedtimes", "tx_id"})
 
 _IOC_LABELS = dict(IocType.choices)
 _TIMELINE_ICONS = {
@@ -52,13 +62,44 @@ class TechniqueLine:
     tactics: str
 
 
+@dataclass(frozen=True, slots=True)
+class RelatedLine:
+    """Another alert, what ties it to this one (`asset fs-01`), and how far apart the two were seen."""
+
+    alert: Alert
+    ties: list[str]
+    apart: str
+    strength: float
+
+
+@dataclass(frozen=True, slots=True)
+class SightingLine:
+    """A repetition of an alert. `differences` are the sensor's fields in which it is not as the first sighting."""
+
+    seen_at: datetime
+    differences: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class SensorField:
+    """A field of the sensor's, its value made fit to be read; long ones and records are blocks of their own."""
+
+    name: str
+    value: object
+    is_block: bool = False
+
+
 def alert_page(alert: Alert) -> dict[str, Any]:
     """Everything the page of an alert shows besides its buttons."""
     return {
         "facts": _alert_facts(alert),
         "indicators": _indicators(alert),
         "techniques": [technique_line(value) for value in _texts(alert.mitre_techniques)],
-        "metadata": [(key, _plain(value)) for key, value in sorted(_mapping(alert.metadata).items())],
+        "related": [_related_line(alert, one) for one in _related(alert)],
+        "related_within": widgets.span(RELATED_WITHIN),
+        "sightings": [_sighting_line(alert, one) for one in _sightings(alert)],
+        "sighting_count": alert.count - 1,
+        "metadata": [_sensor_field(str(key), value) for key, value in sorted(_mapping(alert.metadata).items())],
         "raw": pretty.record(alert.raw),
         "raw_length": len(alert.raw),
     }
@@ -189,5 +230,61 @@ def _texts(value: object) -> list[str]:
     return [str(entry) for entry in value] if isinstance(value, list) else []
 
 
-def _plain(value: object) -> object:
-    return pretty.record(value) if isinstance(value, dict | list) else str(value)
+def _related(alert: Alert) -> list[Related]:
+    return related_alerts(alert=alert, window=RELATED_WITHIN, limit=RELATED_SHOWN)
+
+
+def _related_line(alert: Alert, one: Related) -> RelatedLine:
+    gap = widgets.span(timedelta(seconds=one.seconds_apart))
+    order = "before" if one.alert.last_seen < alert.first_seen else "after"
+    types = {str(ioc.get("value")): str(ioc.get("type")) for ioc in _mappings(alert.iocs)}
+    return RelatedLine(
+        alert=one.alert,
+        ties=[_tie(relation, types.get(relation.value, "")) for relation in one.relations],
+        apart=f"{gap} {order}" if one.seconds_apart >= 1 else "at the same time",
+        strength=one.strength,
+    )
+
+
+def _tie(relation: Relation, ioc_type: str) -> str:
+    if relation.kind == "ioc":
+        return f"{ioc_label(ioc_type)} {defang(relation.value, ioc_type)}"
+    return f"{widgets.words(relation.kind)} {relation.value}"
+
+
+def _sightings(alert: Alert) -> Iterable[AlertSighting]:
+    return alert.sightings.order_by("-seen_at").defer("raw")[:SIGHTINGS_SHOWN]
+
+
+def _sighting_line(alert: Alert, sighting: AlertSighting) -> SightingLine:
+    first = _mapping(alert.metadata)
+    fields = sorted(_mapping(sighting.metadata).items())
+    differing = [(name, value) for name, value in fields if name not in _NEVER_ALIKE and first.get(name) != value]
+    return SightingLine(sighting.seen_at, [f"{name} {_short(value)}" for name, value in differing])
+
+
+def _sensor_field(name: str, value: object) -> SensorField:
+    """Scalars as they are, lists of scalars joined, moments in UTC to the second, records indented."""
+    if isinstance(value, list) and not any(isinstance(entry, dict | list) for entry in value):
+        value = _short(value)
+    if isinstance(value, dict | list):
+        return SensorField(name, pretty.record(value), is_block=True)
+    text = str(value)
+    if moment := _moment(text):
+        return SensorField(name, widgets.when(moment))
+    return SensorField(name, text, is_block=len(text) > LONG_VALUE)
+
+
+def _short(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _moment(text: str) -> datetime | None:
+    """An ISO 8601 date with time and zone; None for anything else, plain numbers that ISO 8601 would allow included."""
+    if len(text) > 40 or text[10:11] not in ("T", " "):
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo else None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
+from django.utils import timezone
 
 from agents import registry
 from agents.models import Agent, Investigation, InvestigationEvent, InvestigationStep
@@ -137,3 +140,40 @@ def test_an_analyst_manages_no_agent(agent):
     client = signed_in("analyst")
     assert client.post(f"{AGENT}/do/force-open/").status_code == 403
     assert "/do/" not in text_of(client.get(f"{AGENT}/change/"))
+
+
+def test_an_alerts_page_shows_what_the_newest_investigation_found(investigation):
+    Investigation.objects.filter(pk=investigation.pk).update(summary="Contain fs-01 first")
+    InvestigationStep.objects.create(
+        investigation=investigation,
+        agent_type="threat_intel",
+        stage=2,
+        reason="r",
+        status="completed",
+        output={"summary": "Known bad"},
+    )
+    shown = text_of(signed_in("viewer").get(f"/admin/cases/alert/{investigation.alert_id}/change/"))
+    for part in ("Contain fs-01 first", "Threat intel", "Known bad", _page(investigation)):
+        assert part in shown
+
+
+def test_an_alerts_page_links_earlier_investigations(investigation):
+    Investigation.objects.create(
+        alert=investigation.alert, case=investigation.case, requested_by="ben", status="queued"
+    )
+    shown = text_of(signed_in("viewer").get(f"/admin/cases/alert/{investigation.alert_id}/change/"))
+    assert shown.index("asked by ben") < shown.index(str(investigation))
+
+
+def test_a_step_of_less_than_a_second_is_told_in_milliseconds(investigation):
+    begun = timezone.now()
+    InvestigationStep.objects.create(
+        investigation=investigation,
+        agent_type="threat_intel",
+        stage=1,
+        reason="r",
+        status="completed",
+        started_at=begun,
+        finished_at=begun + timedelta(milliseconds=340),
+    )
+    assert "340 ms" in text_of(signed_in("viewer").get(_page(investigation)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
@@ -9,8 +11,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from cases import pages
 from cases.lifecycle import link_alert, open_case, promote_alert
-from cases.models import Alert, AlertIoc, AlertPivot, Case, IngestReject, Ioc
+from cases.models import Alert, AlertIoc, AlertPivot, AlertSighting, Case, IngestReject, Ioc
 from tests.cast import ANALYST
 from tests.console_pages import make_alert, signed_in, text_of
 
@@ -318,3 +321,74 @@ def test_a_rejected_record_is_shown_as_text():
     client = signed_in("analyst")
     assert HOSTILE not in text_of(client.get("/admin/cases/ingestreject/"))
     assert HOSTILE not in text_of(client.get(f"/admin/cases/ingestreject/{reject.pk}/change/"))
+
+
+def _alike(**fields: object) -> tuple[Alert, Alert]:
+    """Two alerts that share an address and a host, the second seen a minute after the first."""
+    now = timezone.now()
+    first = make_alert(title="The first", first_seen=now, last_seen=now)
+    later = now + timedelta(minutes=1)
+    second = make_alert(title="The second", first_seen=later, last_seen=later, **fields)
+    _ioc(first)
+    AlertIoc.objects.create(alert=second, ioc=Ioc.objects.get())
+    for alert in (first, second):
+        AlertPivot.objects.create(alert=alert, kind="asset", value="fs-01")
+    return first, second
+
+
+def test_related_alerts_are_shown_with_what_ties_them():
+    first, second = _alike()
+    shown = text_of(signed_in("viewer").get(_page(first)))
+    for part in (_page(second), "The second", "IP address 203[.]0[.]113[.]7", "Asset fs-01", "1 min after"):
+        assert part in shown
+
+
+def test_a_related_alert_of_another_day_is_not_shown():
+    long_ago = timezone.now() - timedelta(days=9)
+    first, second = _alike()
+    Alert.objects.filter(pk=second.pk).update(first_seen=long_ago, last_seen=long_ago)
+    assert "The second" not in text_of(signed_in("viewer").get(_page(first)))
+
+
+def test_a_hostile_tie_is_text():
+    first, second = _alike()
+    for alert in (first, second):
+        AlertPivot.objects.create(alert=alert, kind="user", value=HOSTILE)
+    assert HOSTILE not in text_of(signed_in("viewer").get(_page(first)))
+
+
+def test_repetitions_are_shown_with_their_time_and_what_differed():
+    alert = make_alert(count=2, metadata={"dest_port": 80, "proto": "TCP", "flow_id": 1})
+    seen_at = datetime(2026, 3, 4, 12, 0, 5, tzinfo=UTC)
+    AlertSighting.objects.create(
+        alert=alert, seen_at=seen_at, metadata={"dest_port": 443, "proto": "TCP", "flow_id": 2}
+    )
+    lines = pages.alert_page(alert)["sightings"]
+    assert [(line.seen_at, line.differences) for line in lines] == [(seen_at, ["dest_port 443"])]
+    assert "2026-03-04 12:00:05 UTC" in text_of(signed_in("viewer").get(_page(alert)))
+
+
+@pytest.mark.parametrize(
+    ("value", "shown", "is_block"),
+    [
+        (["a", "b"], "a, b", False),
+        ("2026-11-23T07:58:03.486598+0000", "2026-11-23 07:58:03 UTC", False),
+        ("20261123", "20261123", False),
+        ({"a": 1}, "au-json-key", True),
+        ("x" * 61, "x" * 61, True),
+    ],
+)
+def test_a_sensors_field_is_made_fit_to_be_read(value, shown, is_block):
+    (field,) = pages.alert_page(make_alert(metadata={"name": value}))["metadata"]
+    assert shown in str(field.value)
+    assert field.is_block is is_block
+
+
+def test_a_description_that_repeats_the_title_is_not_shown_again():
+    alert = make_alert(title="Said once", description="Said once")
+    assert "<h2>Description</h2>" not in text_of(signed_in("viewer").get(_page(alert)))
+
+
+@pytest.mark.parametrize(("query", "shown"), [("", "No alerts yet"), ("?q=nothing", "No alerts match")])
+def test_an_empty_list_says_whether_there_is_nothing_or_nothing_fits(query, shown):
+    assert shown in text_of(signed_in("viewer").get(LIST + query))

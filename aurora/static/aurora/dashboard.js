@@ -36,9 +36,13 @@ const words = (value) => {
   return text.charAt(0).toUpperCase() + text.slice(1);
 };
 const list = (value) => (Array.isArray(value) ? value : []);
+// The time in UTC; of another day the date with it.
 const clock = (value) => {
   const moment = new Date(value);
-  return Number.isNaN(moment.getTime()) ? "" : moment.toISOString().slice(11, 19);
+  if (Number.isNaN(moment.getTime())) return "";
+  const text = moment.toISOString();
+  const isToday = text.slice(0, 10) === new Date().toISOString().slice(0, 10);
+  return isToday ? text.slice(11, 19) : `${text.slice(5, 10)} ${text.slice(11, 16)}`;
 };
 const pageOf = (base, id) => (UUID.test(id) ? `${base}${id}/change/` : base);
 
@@ -353,7 +357,9 @@ class Thoughts {
     link.title = title;
     header.append(link, element("span", "word", words(known.status ?? "running")));
     const lines = element("ol", "lines");
-    lines.append(...known.lines.map((line) => this.#line(line)));
+    // The last lines of an investigation repeat its summary, which stands above them.
+    const isNews = (line) => !known.summary || !String(line.text).includes(known.summary);
+    lines.append(...known.lines.filter(isNews).map((line) => this.#line(line)));
     card.append(header, element("p", "summary", known.summary), lines);
     return card;
   }

@@ -68,3 +68,17 @@ def test_a_duration_is_told_in_its_largest_units(seconds, text):
 @pytest.mark.parametrize(("fraction", "value"), [(0.5, 50), (-1.0, 0), (7.0, 100)])
 def test_a_confidence_beyond_its_bounds_is_shown_at_them(fraction, value):
     assert f'value="{value}"' in widgets.percent(fraction)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("false_positive", "False positive"),
+        ("iot_sensor", "IoT sensor"),
+        ("cps", "CPS"),
+        ("ATTACK", "Attack"),
+        ("", ""),
+    ],
+)
+def test_stored_words_are_shown_as_people_read_them(value, text):
+    assert widgets.words(value) == text
