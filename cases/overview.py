@@ -23,10 +23,14 @@ HOURS = 24
 MINUTES = 60
 TOP = 8
 
+_OPEN = tuple(
+    status.value for status in AlertStatus if status not in (AlertStatus.RESOLVED, AlertStatus.FALSE_POSITIVE)
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Today:
-    """Alerts last seen since midnight UTC, by severity; alerts nobody has acknowledged; cases not closed."""
+    """Alerts last seen since midnight UTC, by severity; open alerts nobody has acknowledged; cases not closed."""
 
     by_severity: dict[str, int]
     unacknowledged: int
@@ -77,8 +81,8 @@ def open_cases() -> int:
 
 
 def _waiting() -> QuerySet[Alert, Alert]:
-    """Alerts that nobody has taken: acknowledging stops the clock without changing the status."""
-    return Alert.objects.filter(status=AlertStatus.NEW, acknowledged_at=None)
+    """Open alerts that no person has acknowledged. The agents' work is no answer to "who has seen this?": it moves the status alone."""
+    return Alert.objects.filter(status__in=_OPEN, acknowledged_at=None)
 
 
 def _by_hour(now: datetime) -> Counter[tuple[datetime, str]]:
@@ -128,7 +132,7 @@ def _alert_figures(hours: Counter[tuple[datetime, str]], now: datetime) -> list[
             f"{shown(urgent)} of them critical or high" if urgent else "none of them critical or high",
             "mark_chat_unread",
             "high" if urgent else "good",
-            f"{url}?status__exact=new&acknowledged_at__isnull=True",
+            f"{url}?status__in={','.join(_OPEN)}&acknowledged_at__isnull=True",
         ),
     ]
 

@@ -9,7 +9,7 @@ import pytest
 from aurora.roles import permissions_of
 from cases import overview
 from cases.models import AlertPivot, IngestReceipt
-from tests.console_pages import make_alert
+from tests.console_pages import make_alert, signed_in, text_of
 
 pytestmark = pytest.mark.django_db
 
@@ -31,11 +31,28 @@ def test_every_severity_is_counted_even_at_none():
     assert overview.today(NOW).by_severity == {"critical": 0, "high": 0, "medium": 0, "low": 0, "info": 0}
 
 
-def test_unacknowledged_are_the_new_ones_that_nobody_has_taken():
+def test_unacknowledged_are_the_open_ones_that_no_person_has_acknowledged():
     make_alert(status="new")
     make_alert(status="new", acknowledged_at=NOW)
-    make_alert(status="triaged")
+    make_alert(status="resolved")
+    make_alert(status="false_positive")
     assert overview.today(NOW).unacknowledged == 1
+
+
+def test_a_critical_alert_that_agents_took_up_still_waits_for_a_person():
+    make_alert(status="investigating", severity="critical")
+    assert overview.today(NOW).unacknowledged == 1
+    assert overview.new_critical_alerts() == 1
+
+
+def test_the_figure_of_the_unacknowledged_leads_to_them():
+    make_alert(title="Taken up by agents", status="investigating")
+    make_alert(title="Acknowledged", acknowledged_at=NOW)
+    part = overview.part(permissions=permissions_of("analyst"), now=NOW)
+    url = next(figure.url for figure in part.figures if figure.label == "Unacknowledged")
+    shown = text_of(signed_in("viewer").get(url))
+    assert "Taken up by agents" in shown
+    assert "<b>Acknowledged</b>" not in shown
 
 
 def test_minutes_end_with_the_current_one():
