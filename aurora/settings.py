@@ -10,6 +10,8 @@ from pathlib import Path
 import psycopg
 from django.core.exceptions import ImproperlyConfigured
 from psycopg.conninfo import conninfo_to_dict
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from aurora import env
 from aurora.embedded import locations
@@ -139,7 +141,7 @@ USES_EMBEDDED_POSTGRES = not env.text("DATABASE_URL")
 USES_EMBEDDED_REDIS = not env.text("REDIS_URL")
 DATABASES = {"default": _database(DATABASE_URL)}
 
-# Redis: the channel layer carries control messages only; alerts travel on streams.
+# Redis: a channel layer for control messages between processes (alerts travel on streams, see `aurora.bus`), and the counts of sign-ins by name.
 
 CHANNEL_LAYERS = {
     "default": {
@@ -155,6 +157,7 @@ CACHES = {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": REDIS_URL,
         "KEY_PREFIX": "aurora:cache",
+        "OPTIONS": {"socket_timeout": 0.045, "socket_connect_timeout": 0.045, "retry": Retry(NoBackoff(), 0)},
     }
 }
 

@@ -30,6 +30,7 @@ log = structlog.get_logger(__name__)
 
 NOBODY = 65534
 START_SECONDS = 30.0
+START_ATTEMPTS = 5
 STOP_SECONDS = 15.0
 
 # A small installation's memory: the whole group, servers included, is to idle below 700 MB.
@@ -88,10 +89,17 @@ class Server(ABC):
             _end(orphan, self.stop_signal)
         self.prepare()
         self.spawn()
+        attempts = 1
         while not self.answers():
-            if self.process is None or self.process.poll() is not None or time.monotonic() - began > START_SECONDS:
+            has_ended = self.process is None or self.process.poll() is not None
+            if (has_ended and attempts == START_ATTEMPTS) or time.monotonic() - began > START_SECONDS:
                 self.stop()
                 raise ServerFailed(f"embedded {self.name} did not start:\n{self.log_tail()}")
+            if has_ended:
+                # After a crash its sessions may live a moment longer, and hold the memory that a new server wants for itself.
+                attempts += 1
+                time.sleep(0.5)
+                self.spawn()
             time.sleep(0.02)
         log.info("embedded_server_started", server=self.name, seconds=round(time.monotonic() - began, 2))
 
@@ -148,7 +156,7 @@ class Postgres(Server):
 
     def prepare(self) -> None:
         if (self.data / "PG_VERSION").exists():
-            (self.data / "postmaster.pid").unlink(missing_ok=True)
+            self._forget_foreign_pid()
             return
         # A half-made cluster (killed during initdb) has no PG_VERSION yet or no marker; it holds nothing, so it is made again.
         shutil.rmtree(self.data, ignore_errors=True)
@@ -176,6 +184,20 @@ class Postgres(Server):
             raise ServerFailed(f"initdb failed:\n{done.stderr[-2000:]}")
         fresh.rename(self.data)
 
+    def _forget_foreign_pid(self) -> None:
+        """Removes a `postmaster.pid` whose number has gone to another program since a crash: PostgreSQL would take that for itself, still running.
+
+        A file of a dead process is left to PostgreSQL, which then waits for what that one's sessions still hold.
+        """
+        pid = self._pid_on_file()
+        if pid and Path(f"/proc/{pid}").exists() and not _is_process(pid, str(self.data)):
+            (self.data / "postmaster.pid").unlink()
+
+    def _pid_on_file(self) -> int | None:
+        pid_file = self.data / "postmaster.pid"
+        first = pid_file.read_text().split("\n", 1)[0].strip() if pid_file.exists() else ""
+        return int(first) if first.isdigit() else None
+
     def answers(self) -> bool:
         try:
             with psycopg.connect(self.conninfo("postgres"), autocommit=True) as connection:
@@ -193,11 +215,8 @@ class Postgres(Server):
         return make_conninfo(host=str(self.sockets), user=locations.SUPERUSER, dbname=database, connect_timeout=2)
 
     def left_behind(self) -> int | None:
-        pid_file = self.data / "postmaster.pid"
-        if not pid_file.exists():
-            return None
-        first = pid_file.read_text().split("\n", 1)[0].strip()
-        return int(first) if first.isdigit() and _is_process(int(first), str(self.data)) else None
+        pid = self._pid_on_file()
+        return pid if pid and _is_process(pid, str(self.data)) else None
 
 
 class Redis(Server):

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from aurora.models import ApiKey, AuditEntry, DeadLetter
 from aurora.observability import health
-from aurora.rest import accounts, credentials
+from aurora.rest import accounts, credentials, limits
 from aurora.rest.pagination import envelope, page_of
 from aurora.rest.permissions import PUBLIC, SIGNED_IN
 from aurora.rest.schemas import Body, Moment, PageQuery, Text
@@ -73,6 +73,7 @@ class Token(ApiView):
 
     def post(self, request: Request) -> Response:
         body = self.body(SignInBody)
+        limits.require_room_for_name(request._request, body.username)
         return _tokens(credentials.sign_in(username=body.username, password=body.password))
 
 

@@ -6,8 +6,10 @@ import threading
 from collections.abc import Sequence
 from functools import cache
 
+import redis
 from django.conf import settings
 from django.http import HttpRequest
+from django_ratelimit.core import get_usage
 
 from aurora.actors import Actor
 from aurora.bus.redis import Purpose, client
@@ -41,6 +43,24 @@ def require_room(decision: Decision) -> None:
         sentence = f"Ingest is overloaded. Try again in {decision.retry_after} seconds."
         raise Unavailable(sentence, retry_after=decision.retry_after)
     raise RateLimited(refusal_sentence(decision), retry_after=decision.retry_after)
+
+
+def require_room_for_name(request: HttpRequest, username: str) -> None:
+    """Counts an attempt to sign in under a name, from wherever it comes, and raises RateLimited when there were too many.
+
+    The address has its own quota (`login`); this one holds against guesses from many. While Redis is away it is not counted.
+    """
+    quota, window = settings.RATE_LIMITS["login"]
+    name = username.casefold()
+    try:
+        usage = get_usage(
+            request, group="sign-in", key=lambda _group, _request: name, rate=f"{quota}/{window}s", increment=True
+        )
+    except redis.RedisError:
+        return
+    if usage and usage["should_limit"]:
+        wait = max(1, usage["time_left"])
+        raise RateLimited(f"Rate limit exceeded. Try again in {wait} seconds.", retry_after=wait)
 
 
 @cache

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from cases.normalizers.entities import Entities
+from cases.normalizers.entities import Entities, spelled
 from cases.normalizers.fields import MAX_TITLE, clean, text
 from cases.observables import Observable
 
 MAX_DESCRIPTION = 10_000
 MAX_LIST = 64
+
+_ADDRESSES = ("src_ip", "dest_ip")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +97,10 @@ def compose(
 
 
 def small(metadata: dict[str, Any]) -> dict[str, Any]:
-    """`metadata` without empty values; numbers and booleans as they are, everything else as short text."""
+    """`metadata` without empty values; numbers and booleans as they are, addresses in their one spelling, everything else as short text."""
     kept: dict[str, Any] = {}
     for name, value in metadata.items():
-        short = _short(value)
+        short = _short(spelled(value) if name in _ADDRESSES else value)
         if short is not None:
             kept[name] = short
     return kept

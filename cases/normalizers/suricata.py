@@ -11,7 +11,7 @@ from aurora.errors import Invalid
 from cases import attack
 from cases.normalizers import severities
 from cases.normalizers.alert import Ignored, NormalizedAlert, RawRecord, compose
-from cases.normalizers.entities import Entities, is_internal, spelled
+from cases.normalizers.entities import Entities, is_internal
 from cases.normalizers.fields import MAX_TITLE, integer, mapping, mappings, moment, sequence, text, texts
 
 # Rule writers name the kind of machine that a rule protects: metadata keyword `attack_target`.
@@ -132,9 +132,9 @@ def _category(data: dict[str, Any], title: str) -> str:
 def _flow_metadata(data: dict[str, Any], alert: dict[str, Any]) -> dict[str, Any]:
     flow = mapping(data.get("flow"))
     return {
-        "src_ip": spelled(data.get("src_ip")),
+        "src_ip": data.get("src_ip"),
         "src_port": integer(data.get("src_port")),
-        "dest_ip": spelled(data.get("dest_ip")),
+        "dest_ip": data.get("dest_ip"),
         "dest_port": integer(data.get("dest_port")),
         "proto": data.get("proto"),
         "app_proto": data.get("app_proto"),

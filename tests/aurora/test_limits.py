@@ -53,6 +53,15 @@ def test_a_refused_investigation_burns_no_general_quota(quota):
     assert analyst.call("GET", "/alerts").status_code == 200
 
 
+def test_guesses_under_one_name_are_limited_wherever_they_come_from(quota):
+    quota("login", 3)
+    body = {"username": "Somebody", "password": "guess"}
+    answers = [ApiClient().call("POST", "/auth/token", body, REMOTE_ADDR=f"198.51.100.{host}") for host in range(1, 6)]
+    assert [answer.status_code for answer in answers] == [401, 401, 401, 429, 429]
+    wait = answers[4].headers["Retry-After"]
+    assert answers[4].json() == {"detail": f"Rate limit exceeded. Try again in {wait} seconds."}
+
+
 def test_overloaded_intake_says_503_so_that_senders_repeat(quota):
     quota("ingest", 1)
     sensor = ApiClient("api_service")
