@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 from agents import investigations, pages, registry
 from agents.models import Agent, Investigation
 from agents.states import ENDED_INVESTIGATIONS
-from aurora.console import widgets
+from aurora.console import markdown, widgets
 from aurora.console.overview import Panel
 from aurora.console.records import RecordAdmin
 from aurora.console.verbs import Button, ButtonsAdmin
@@ -32,6 +32,15 @@ def _investigations_of(request: HttpRequest, row: Any) -> Panel | None:
         return None
     found = list(row.investigations.select_related("alert", "case")[:SHOWN])
     return Panel("Investigations", "admin/agents/latest_investigations.html", {"investigations": found})
+
+
+def _report_of(request: HttpRequest, row: Any) -> Panel | None:
+    """The newest report that an investigation wrote on the case."""
+    step = pages.newest_report(row) if request.user.has_perm("agents.view_investigation") else None
+    if step is None:
+        return None
+    context = {"html": markdown.rendered(step.output["data"]["markdown"]), "written_at": step.finished_at}
+    return Panel("Report", "admin/agents/report.html", context, width="wide")
 
 
 def _at_a_glance(request: HttpRequest, row: Any) -> Panel | None:
@@ -68,6 +77,7 @@ CaseAdmin.add_button(
     )
 )
 CaseAdmin.add_section(_investigations_of)
+CaseAdmin.add_section(_report_of)
 
 
 class RunningFilter(admin.SimpleListFilter):

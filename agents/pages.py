@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from agents.models import Agent, Investigation, InvestigationStep
-from agents.states import EventKind, Transport
+from agents.states import AgentType, EventKind, StepStatus, Transport
 from aurora.console import widgets
 from aurora.console.records import Facts
+from cases.models import Case
 
 EVENTS_SHOWN = 500
 STEPS_SHOWN = 20
@@ -78,6 +79,16 @@ def agent_page(agent: Agent, live: Mapping[str, Any]) -> dict[str, Any]:
 def step_lines(investigation: Investigation) -> list[StepLine]:
     """The steps by stage, with what their agents answered."""
     return [_step_line(step) for step in investigation.steps.all()[:STEPS_SHOWN]]
+
+
+def newest_report(case: Case) -> InvestigationStep | None:
+    """The newest answer of a report generator on the case that holds a report."""
+    steps = InvestigationStep.objects.filter(
+        investigation__case=case, agent_type=AgentType.REPORT_GENERATOR, status=StepStatus.COMPLETED
+    )
+    step = steps.order_by("-finished_at").first()
+    data = step.output.get("data") if step and isinstance(step.output, dict) else None
+    return step if isinstance(data, dict) and isinstance(data.get("markdown"), str) else None
 
 
 def transport_label(agent: Agent) -> str:

@@ -53,7 +53,7 @@ def require_room_for_name(request: HttpRequest, username: str) -> None:
     quota, window = settings.RATE_LIMITS["login"]
     name = username.casefold()
     try:
-        usage = get_usage(
+        usage = get_usage(  # type: ignore[no-untyped-call]
             request, group="sign-in", key=lambda _group, _request: name, rate=f"{quota}/{window}s", increment=True
         )
     except redis.RedisError:

@@ -177,3 +177,21 @@ def test_a_step_of_less_than_a_second_is_told_in_milliseconds(investigation):
         finished_at=begun + timedelta(milliseconds=340),
     )
     assert "340 ms" in text_of(signed_in("viewer").get(_page(investigation)))
+
+
+def test_a_case_shows_its_newest_report_with_nothing_of_an_attackers_markup(investigation):
+    text = f"# Report\n\n| Host | Note |\n|---|---|\n| web-03 | {HOSTILE} |\n\n[link](javascript:alert(1)) ![p](http://evil.example/p)"
+    InvestigationStep.objects.create(
+        investigation=investigation,
+        agent_type="report_generator",
+        stage=5,
+        reason="report",
+        status="completed",
+        finished_at=timezone.now(),
+        output={"summary": "s", "confidence": 0.5, "data": {"markdown": text}},
+    )
+    page = signed_in("viewer").get(f"/admin/cases/case/{investigation.case_id}/change/").content.decode()
+    assert "<td>web-03</td>" in page
+    assert HOSTILE not in page
+    assert 'href="javascript' not in page
+    assert "evil.example/p" not in page
