@@ -19,7 +19,7 @@ from aurora.bus import redis as clients
 from aurora.bus import streams
 from aurora.errors import Invalid, Unavailable
 from realtime import history, metrics
-from realtime.clients import TOO_SLOW, TURN_FRAMES, Client, Send
+from realtime.clients import TURN_FRAMES, Client, Send
 from realtime.feed import Feed
 from realtime.messages import CHANNELS, Channel, Frame, Gap, encode, gap, hello
 from realtime.positions import EntryId, Position, format_entry_id, parse_position
@@ -29,7 +29,7 @@ log = structlog.get_logger(__name__)
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 1.0
 """Between attempts to reach Redis again."""
 WATCH_SECONDS = 1.0
-"""How often stalled clients are looked for and frames are counted. One watch for all is cheaper than a timer for every frame."""
+"""How often clients that stall or lag are looked for and frames are counted. One watch for all is cheaper than a timer for every frame."""
 CANCEL_SECONDS = 0.1
 """A cancellation that has not taken by then is repeated: `asyncio.wait_for` of Python 3.11, which redis-py writes through, can swallow one."""
 
@@ -195,8 +195,7 @@ class Broadcaster:
             now = self._loop.time()
             for client in [client for feed in self._feeds.values() for client in feed.clients]:
                 client.count()
-                if client.is_stalled(now):
-                    client.drop("stalled", code=TOO_SLOW)
+                client.inspect(now)
 
 
 _broadcasters: dict[asyncio.AbstractEventLoop, Broadcaster] = {}

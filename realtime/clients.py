@@ -12,8 +12,12 @@ from realtime import metrics
 from realtime.messages import WireMessage
 from realtime.positions import EntryId, Position
 
-QUEUE_FRAMES = 256
-"""Frames a client may lag behind before it is dropped with 4008."""
+QUEUE_CHARACTERS = 16 * 1024 * 1024
+"""What may wait for a client before it is dropped with 4008: some 15,000 alerts, so that a burst faster than any browser is no reason.
+
+It bounds memory, and all clients share the messages they wait for: a thousand that lag hold little more than one."""
+LAG_SECONDS = 30.0
+"""How far behind the present a client may be; whoever shows the past without saying so is better off beginning again."""
 SEND_SECONDS = 10.0
 """How long one frame may take to be taken by the transport before the client counts as stalled."""
 CLOSE_SECONDS = 2.0
@@ -39,6 +43,10 @@ class Client:
         self.ended = asyncio.Event()
         self._send, self._on_end = send, on_end
         self._queue: deque[WireMessage] = deque()
+        self._queued_characters = 0
+        self._offered = self._taken = 0
+        self._marks: deque[tuple[float, int]] = deque()
+        """When how many frames had been offered, one mark a look of the watch: tells the age of what waits without a time for each frame."""
         self._replay: deque[WireMessage] = deque()
         self._wake: asyncio.Future[None] | None = None
         self._writer: asyncio.Task[None] | None = None
@@ -64,17 +72,28 @@ class Client:
         return self.after is not None and entry_id <= self.after[stream]
 
     def offer(self, message: WireMessage) -> None:
-        """Queues a frame; never waits. A full queue drops the client."""
-        if len(self._queue) >= QUEUE_FRAMES:
-            self.drop("slow", code=TOO_SLOW, text="Too slow: come back with last_event_id")
+        """Queues a frame; never waits. Too much that waits drops the client."""
+        self._queued_characters += len(message["text"])
+        if self._queued_characters > QUEUE_CHARACTERS:
+            self._drop_as_slow()
             return
+        self._offered += 1
         self._queue.append(message)
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
-    def is_stalled(self, now: float) -> bool:
-        """Whether one frame has waited too long for the transport; `now` is the loop's time."""
-        return self._sending_since is not None and now - self._sending_since > SEND_SECONDS
+    def inspect(self, now: float) -> None:
+        """Drops the client when one frame has waited too long for the transport, or a queued one for its turn. To be called every second or
+        so; `now` is the loop's time."""
+        if self._sending_since is not None and now - self._sending_since > SEND_SECONDS:
+            self.drop("stalled", code=TOO_SLOW)
+            return
+        while self._marks and self._marks[0][1] <= self._taken:
+            self._marks.popleft()
+        if self._marks and now - self._marks[0][0] > LAG_SECONDS:
+            self._drop_as_slow()
+        elif self._offered > self._taken:
+            self._marks.append((now, self._offered))
 
     def count(self) -> None:
         """Moves what was sent since the last call into the metrics: now and then, because a labelled counter is slow beside a send."""
@@ -98,6 +117,16 @@ class Client:
         if tasks:
             await asyncio.wait(tasks)
 
+    def _drop_as_slow(self) -> None:
+        self.drop("slow", code=TOO_SLOW, text="Too slow: come back with last_event_id")
+
+    def _take(self, queue: deque[WireMessage]) -> WireMessage:
+        message = queue.popleft()
+        if queue is self._queue:
+            self._taken += 1
+            self._queued_characters -= len(message["text"])
+        return message
+
     def _end(self) -> None:
         if self._is_served:
             self._is_served = False
@@ -118,7 +147,7 @@ class Client:
                     continue
                 for _ in range(min(len(queue), TURN_FRAMES)):
                     self._sending_since = loop.time()
-                    await self._send(queue.popleft())
+                    await self._send(self._take(queue))
                     self._sent += 1
                 self._sending_since = None
                 if queue:

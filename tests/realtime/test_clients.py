@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from realtime import clients
-from realtime.clients import QUEUE_FRAMES, Client
+from realtime.clients import Client
 from realtime.feed import Feed
 from realtime.messages import CHANNELS, Frame, Gap, hello
 from realtime.positions import START
@@ -82,12 +82,13 @@ async def test_all_clients_are_sent_the_very_same_encoding(feed, join):
     assert all(other is first for other in others)
 
 
-async def test_a_full_queue_drops_that_client_with_4008_and_no_other(feed, join):
+async def test_a_full_queue_drops_that_client_with_4008_and_no_other(feed, join, monkeypatch):
+    monkeypatch.setattr(clients, "QUEUE_CHARACTERS", 10 * len(frame(10).message((START, START))["text"]))
     healthy, stuck, before = Transport(), Transport(is_stuck=True), dropped("slow")
     join(healthy)
     slow = join(stuck)
     await settled()
-    for number in range(1, QUEUE_FRAMES + 3):
+    for number in range(10, 22):
         feed.publish(frame(number))
         await asyncio.sleep(0)
     async with asyncio.timeout(5):
@@ -95,7 +96,30 @@ async def test_a_full_queue_drops_that_client_with_4008_and_no_other(feed, join)
     assert [message["code"] for message in stuck.messages] == [4008]
     assert dropped("slow") == before + 1
     await settled()
-    assert len(healthy.messages) == QUEUE_FRAMES + 2
+    assert len(healthy.messages) == 12
+
+
+async def test_a_burst_that_comes_faster_than_a_client_can_read_does_not_drop_it(feed, join):
+    """Ten thousand alerts at once, of the size they have: the client has taken none when the last is there."""
+    transport = Transport()
+    client = join(transport)
+    padding = "x" * 900
+    for number in range(1, 10_001):
+        feed.publish(Frame("alert.created", 0, (number, 0), f'{{"n":"{padding}"}}'))
+    for _ in range(10_000 // clients.TURN_FRAMES):
+        await settled()
+    assert client in feed.clients
+    assert len(transport.messages) == 10_000
+
+
+async def test_what_was_taken_does_not_count_against_the_queue(feed, join, monkeypatch):
+    monkeypatch.setattr(clients, "QUEUE_CHARACTERS", 500)
+    transport = Transport()
+    join(transport)
+    for number in range(1, 101):
+        feed.publish(frame(number))
+        await settled()
+    assert len(transport.messages) == 100
 
 
 @pytest.mark.parametrize("error", [ConnectionResetError(), RuntimeError("after websocket.close"), TimeoutError()])
@@ -112,20 +136,72 @@ async def test_a_send_error_drops_that_client_silently(feed, join, error, caplog
     assert caplog.records == []
 
 
-async def test_a_stalled_send_counts_as_stalled_after_its_time(feed, join):
-    stuck = Transport(is_stuck=True)
+async def test_a_send_that_takes_too_long_drops_the_client(feed, join):
+    stuck, before = Transport(is_stuck=True), dropped("stalled")
     client = join(stuck)
     feed.publish(frame(1))
     await stuck.taken.wait()
     now = asyncio.get_running_loop().time()
-    assert not client.is_stalled(now)
-    assert client.is_stalled(now + clients.SEND_SECONDS + 1)
+    client.inspect(now)
+    assert client in feed.clients
+    client.inspect(now + clients.SEND_SECONDS + 1)
+    assert client not in feed.clients
+    assert dropped("stalled") == before + 1
 
 
-async def test_an_idle_client_is_never_stalled(join):
+async def test_a_client_that_shows_the_past_is_dropped_although_it_keeps_reading(feed, join):
+    """It takes a frame each second, and two come."""
+    before, seconds = dropped("slow"), 0
+    client, gate = join_gated(feed)
+    client.start()
+    while client in feed.clients and seconds < 1_000:
+        feed.publish(frame(2 * seconds + 1))
+        feed.publish(frame(2 * seconds + 2))
+        client.inspect(float(seconds))
+        gate.release()
+        await settled()
+        seconds += 1
+    assert clients.LAG_SECONDS < seconds < 3 * clients.LAG_SECONDS
+    assert dropped("slow") == before + 1
+    await client.leave()
+
+
+async def test_a_client_that_lags_no_further_than_it_may_stays(feed):
+    """It is always some frames behind, which is not the same as ever further."""
+    client, gate = join_gated(feed)
+    client.start()
+    for number in range(1, 6):
+        feed.publish(frame(number))
+    for second in range(200):
+        feed.publish(frame(second + 6))
+        client.inspect(float(second))
+        gate.release()
+        await settled()
+    assert client in feed.clients
+    await client.leave()
+
+
+def join_gated(feed) -> tuple[Client, asyncio.Semaphore]:
+    """A client, not started yet, whose socket takes a frame for each release of the semaphore. Its times are the test's own."""
+    gate = asyncio.Semaphore(0)
+
+    async def send(message) -> None:
+        if message["type"] == "websocket.send":
+            await gate.acquire()
+
+    client = Client("alerts", send, frozenset(ALERTS.types), feed.clients.discard)
+    feed.admit(client, [])
+    return client, gate
+
+
+async def test_an_idle_client_is_never_dropped(feed, join):
     client = join(Transport())
+    feed.publish(frame(1))
     await settled()
-    assert not client.is_stalled(asyncio.get_running_loop().time() + 1_000)
+    now = asyncio.get_running_loop().time()
+    for seconds in (0, 500, 1_000):
+        client.inspect(now + seconds)
+    assert client in feed.clients
 
 
 async def test_a_dropped_client_that_takes_no_close_frame_ends_all_the_same(feed, join, monkeypatch):

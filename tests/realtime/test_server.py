@@ -92,6 +92,7 @@ async def test_fifty_clients_get_two_hundred_events_in_order_while_others_die(se
 
 
 async def test_a_peer_that_reads_no_more_is_dropped_and_its_connection_ended(served, redis_client, monkeypatch):
+    monkeypatch.setattr(clients, "QUEUE_CHARACTERS", 256 * 20_000)
     monkeypatch.setattr(clients, "CLOSE_SECONDS", 0.05)
     monkeypatch.setattr(protocol, "LINGER_SECONDS", 0.05)
     small = socket.create_connection(served.listener.getsockname())
