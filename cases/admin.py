@@ -19,7 +19,7 @@ from cases import lifecycle, pages, triage
 from cases.filters import AssigneeFilter, OpenFilter, SeenFilter, SourceFilter
 from cases.models import Alert, Case, IngestReceipt, IngestReject, Ioc
 from cases.observables import refang
-from cases.states import ALERT_TRANSITIONS, CASE_TRANSITIONS, AlertStatus
+from cases.states import ALERT_TRANSITIONS, CASE_TRANSITIONS, GRAVITY, AlertStatus
 
 
 def _case_url(case: Case) -> str:
@@ -93,7 +93,7 @@ class AlertAdmin(ButtonsAdmin):
     def page(self, request: HttpRequest, row: Alert) -> dict[str, Any]:
         return {**super().page(request, row), **pages.alert_page(row)}
 
-    @admin.display(description="Severity", ordering="severity")
+    @admin.display(description="Severity", ordering=GRAVITY)
     def severity_badge(self, alert: Alert) -> SafeString:
         return widgets.badge("severity", alert.severity)
 
@@ -183,7 +183,7 @@ class CaseAdmin(ButtonsAdmin):
         next_statuses = sorted(CASE_TRANSITIONS[row.status])
         return {**context, **pages.case_page(row), "forms": forms, "next_statuses": next_statuses}
 
-    @admin.display(description="Severity", ordering="severity")
+    @admin.display(description="Severity", ordering=GRAVITY)
     def severity_badge(self, case: Case) -> SafeString:
         return widgets.badge("severity", case.severity)
 

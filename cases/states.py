@@ -16,6 +16,13 @@ class Severity(models.TextChoices):
 SEVERITIES = tuple(Severity.values)
 """From the gravest to the least."""
 
+GRAVITY = models.Case(
+    *(models.When(severity=severity, then=place) for place, severity in enumerate(reversed(SEVERITIES), 1)),
+    default=0,
+    output_field=models.SmallIntegerField(),
+)
+"""For ordering rows by `severity`, which as a word would sort `info` above `low`; the gravest counts most."""
+
 URGENT = (Severity.CRITICAL, Severity.HIGH)
 """Severities that are investigated without anybody asking."""
 

@@ -392,3 +392,11 @@ def test_a_description_that_repeats_the_title_is_not_shown_again():
 @pytest.mark.parametrize(("query", "shown"), [("", "No alerts yet"), ("?q=nothing", "No alerts match")])
 def test_an_empty_list_says_whether_there_is_nothing_or_nothing_fits(query, shown):
     assert shown in text_of(signed_in("viewer").get(LIST + query))
+
+
+def test_alerts_are_ordered_by_how_grave_they_are():
+    for severity in ("info", "critical", "medium", "low", "high"):
+        make_alert(severity=severity, title=f"Grave as {severity}")
+    shown = text_of(signed_in("analyst").get(f"{LIST}?o=-1"))
+    places = [shown.index(f"Grave as {severity}") for severity in ("critical", "high", "medium", "low", "info")]
+    assert places == sorted(places)
