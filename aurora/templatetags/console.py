@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django import template
 
-from aurora.console import pretty, widgets
+from aurora.console import markdown, pretty, widgets
 
 register = template.Library()
 
@@ -12,3 +12,4 @@ for _tag in (widgets.badge, widgets.when, widgets.ago, widgets.chips, widgets.pe
     register.simple_tag(_tag)
 register.filter(widgets.words)
 register.filter(pretty.record)
+register.filter("markdown", markdown.rendered)

@@ -400,3 +400,11 @@ def test_alerts_are_ordered_by_how_grave_they_are():
     shown = text_of(signed_in("analyst").get(f"{LIST}?o=-1"))
     places = [shown.index(f"Grave as {severity}") for severity in ("critical", "high", "medium", "low", "info")]
     assert places == sorted(places)
+
+
+def test_a_comment_is_shown_as_the_markdown_it_is_and_nothing_else():
+    case = open_case(title="Intrusion", severity="high", actor=ANALYST)
+    text = "**Same** host as last week.\n\n<script>alert(1)</script>"
+    page = signed_in("analyst").post(f"/admin/cases/case/{case.pk}/do/comment/", {"text": text}, follow=True)
+    assert "<strong>Same</strong>" in page.content.decode()
+    assert "<script>alert(1)" not in page.content.decode()
