@@ -2,10 +2,17 @@
 """Django's command line."""
 
 import os
+import signal
 import sys
+
+GROUP = {"up", "serve", "work"}
+"""What a terminal's Ctrl-C reaches all at once."""
 
 
 def main() -> None:
+    if GROUP & set(sys.argv[1:2]):
+        # Until the command has a handler of its own. Python's would throw a traceback out of the middle of some import, one from each process.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aurora.settings")
     from django.core.management import execute_from_command_line
 

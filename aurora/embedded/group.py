@@ -99,21 +99,29 @@ class Group:
         self.is_stopping = False
 
     def start_servers(self) -> None:
-        """Starts the embedded servers and waits until they answer."""
+        """Starts the embedded servers and waits until they answer; no further ones once `stop` is asked for."""
         for server in self.servers:
-            server.start()
+            if not self.is_stopping:
+                server.start()
+                self._restarts[server.name].started(time.monotonic())
 
     def start_children(self) -> None:
+        """Starts the children, unless `stop` is asked for."""
         for child in self.children:
-            child.spawn()
-            self._restarts[child.name].started(time.monotonic())
+            if not self.is_stopping:
+                child.spawn()
+                self._restarts[child.name].started(time.monotonic())
 
     def watch(self) -> None:
         """Restarts whatever dies, until `stop` is asked for."""
         while not self.is_stopping:
-            for part in self._parts:
-                self._look_after(part)
+            self.look_after_all()
             time.sleep(0.2)
+
+    def look_after_all(self) -> None:
+        """One look at every part."""
+        for part in self._parts:
+            self._look_after(part)
 
     def ask_to_stop(self) -> None:
         """For a signal handler: ends `watch`."""

@@ -179,6 +179,7 @@ class Postgres(Server):
             capture_output=True,
             text=True,
             check=False,
+            process_group=0,  # as `spawn`: a Ctrl-C meant for us is no failure of it
         )
         if done.returncode:
             raise ServerFailed(f"initdb failed:\n{done.stderr[-2000:]}")
@@ -283,8 +284,10 @@ def _wheel(package: str) -> Path:
 
 @functools.cache
 def _has_user_namespaces() -> bool:
-    probe = [*_NAMESPACE, "true"]
-    return bool(shutil.which("unshare")) and subprocess.run(probe, capture_output=True, check=False).returncode == 0
+    if not shutil.which("unshare"):
+        return False
+    # A Ctrl-C that ended the probe would hand the files to another user than the one they have belonged to.
+    return subprocess.run([*_NAMESPACE, "true"], capture_output=True, check=False, process_group=0).returncode == 0
 
 
 _NAMESPACE = ["unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}", "--"]

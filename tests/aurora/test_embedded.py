@@ -16,6 +16,8 @@ import redis
 from aurora.embedded import group, locations
 from aurora.embedded.group import AlreadyRunning, Child, Group
 from aurora.embedded.servers import Postgres, Redis
+from aurora.management.commands import up
+from aurora.rest import accounts
 from tests.waiting import until
 
 QUICK = {"fsync": "off"}
@@ -147,6 +149,75 @@ def test_a_child_that_dies_is_started_again_and_all_stop_on_request(tmp_path):
     assert child.process.pid != first
     running.stop()
     assert not child.is_running()
+
+
+def test_a_group_asked_to_stop_starts_nothing_more(installation, tmp_path):
+    child = Child("sleeper", ["-c", "import time; time.sleep(60)"])
+    running = Group(installation, [child], tmp_path)
+    running.ask_to_stop()
+    running.start_servers()
+    running.start_children()
+    assert not any(part.is_running() for part in (*installation, child))
+
+
+def test_a_child_that_dies_before_the_first_answer_is_looked_after():
+    class Impatient(Group):
+        looks = 0
+
+        def look_after_all(self) -> None:
+            self.looks += 1
+            if self.looks == 3:
+                self.ask_to_stop()
+
+    running = Impatient([], [], Path())
+    assert not up._wait_until_ready(running)
+    assert running.looks == 3
+
+
+def test_ctrl_c_does_not_reach_the_making_of_a_cluster(tmp_path):
+    """It is sent to the whole group of processes; the supervisor takes it, and the server it starts is made to the end."""
+    script = f"""
+        import signal
+        from pathlib import Path
+        from aurora.embedded.servers import Postgres
+        signal.signal(signal.SIGINT, lambda *_: None)
+        server = Postgres(Path({str(tmp_path)!r}) / "postgres", Path({str(tmp_path)!r}) / "run", {QUICK!r})
+        server.start()
+        print(server.answers())
+        server.stop()
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as starter:
+        until((tmp_path / "postgres" / "data.new" / "base").exists, 20, every=0.005)
+        os.killpg(starter.pid, signal.SIGINT)
+        said, _ = starter.communicate(timeout=30)
+    assert said.split()[-1] == "True"
+
+
+@pytest.mark.parametrize(("command", "is_silent"), [("up", "True"), ("work", "True"), ("ingest", "False")])
+def test_ctrl_c_in_the_middle_of_importing_ends_a_process_of_the_group_without_a_traceback(command, is_silent):
+    script = """
+        import signal, sys
+        import django.core.management
+        import manage
+        django.core.management.execute_from_command_line = lambda argv: print(signal.getsignal(signal.SIGINT) is signal.SIG_DFL)
+        manage.main()
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script), command], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == is_silent
+
+
+@pytest.mark.django_db
+def test_a_first_start_that_is_cut_short_leaves_no_admin_whose_password_nobody_saw(monkeypatch):
+    def cut_short(*_arguments, **_options) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(up, "call_command", cut_short)
+    with pytest.raises(KeyboardInterrupt):
+        up._prepare()
+    assert not accounts.has_admin()
 
 
 def test_a_server_under_a_drill_stays_down(installation, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import signal
 import socket
@@ -11,10 +12,11 @@ import urllib.request
 from types import FrameType
 from typing import Any
 
+import structlog
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
-from django.db import connection
+from django.db import connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 
 from aurora.embedded import group, locations
@@ -25,7 +27,10 @@ from aurora.observability.probe import LOOPBACK_OF
 from aurora.rest import accounts
 
 READY_SECONDS = 60.0
+"""After so long without an answer from the web process there is a log line; the start goes on."""
 DEMO_ROLES = ("analyst", "operator", "viewer")
+
+log = structlog.get_logger(__name__)
 
 
 class Command(BaseCommand):
@@ -52,22 +57,30 @@ class Command(BaseCommand):
             lock.close()
 
     def _run(self, running: Group) -> None:
-        running.start_servers()
+        for step in (running.start_servers, _migrate):
+            step()
+            if running.is_stopping:
+                return
         sign_in = _prepare()
         running.start_children()
-        if running.is_stopping or not _wait_until_ready(running):
-            return
-        self._greet(sign_in)
+        if _wait_until_ready(running):
+            self._greet(sign_in)
+        else:
+            self._tell(_passwords(sign_in))
         running.watch()
 
     def _greet(self, sign_in: list[tuple[str, str]]) -> None:
         address = _address()
         lines = ["", f"  AuroraSOC is up at {address}/  (console {address}/admin/, API {address}/api/docs)"]
-        lines += [f"  sign in as  {name:<10} {password}" for name, password in sign_in]
-        if not sign_in:
-            lines.append(f"  sign in as {settings.BOOTSTRAP_ADMIN}; `manage.py changepassword` sets a new password")
-        self.stdout.write("\n".join([*lines, "  Ctrl-C stops it.", ""]))
-        self.stdout.flush()
+        lines += _passwords(sign_in) or [
+            f"  sign in as {settings.BOOTSTRAP_ADMIN}; `manage.py changepassword` sets a new password"
+        ]
+        self._tell([*lines, "  Ctrl-C stops it.", ""])
+
+    def _tell(self, lines: list[str]) -> None:
+        if lines:
+            self.stdout.write("\n".join(lines))
+            self.stdout.flush()
 
 
 def _servers() -> list[Server]:
@@ -80,20 +93,32 @@ def _servers() -> list[Server]:
     return servers
 
 
-def _prepare() -> list[tuple[str, str]]:
-    """Migrations; on the first start accounts and demo data. Returns the sign-ins to print, which are not kept anywhere else."""
+def _migrate() -> None:
     if MigrationExecutor(connection).migration_plan(MigrationExecutor(connection).loader.graph.leaf_nodes()):
         call_command("migrate", verbosity=0, interactive=False)
+
+
+def _prepare() -> list[tuple[str, str]]:
+    """On the first start accounts and demo data. Returns the sign-ins to print, which are not kept anywhere else.
+
+    In one transaction: a start that is killed half-way leaves the next one the first, rather than an admin whose password nobody has seen.
+    """
     chosen = settings.BOOTSTRAP_PASSWORD
     password = chosen or secrets.token_urlsafe(12)
-    is_first = accounts.ensure_admin(username=settings.BOOTSTRAP_ADMIN, password=password)
-    sign_in = [(settings.BOOTSTRAP_ADMIN, "(AURORA_BOOTSTRAP_PASSWORD)" if chosen else password)] if is_first else []
-    if is_first and not settings.IS_PRODUCTION:
-        sign_in += [(role, accounts.add_demo_account(role)) for role in DEMO_ROLES]
-        call_command("load_demo", verbosity=0)
+    sign_in: list[tuple[str, str]] = []
+    with transaction.atomic():
+        if accounts.ensure_admin(username=settings.BOOTSTRAP_ADMIN, password=password):
+            sign_in.append((settings.BOOTSTRAP_ADMIN, "(AURORA_BOOTSTRAP_PASSWORD)" if chosen else password))
+            if not settings.IS_PRODUCTION:
+                sign_in += [(role, accounts.add_demo_account(role)) for role in DEMO_ROLES]
+                call_command("load_demo", verbosity=0)
     connection.close()
     connection.close_pool()  # type: ignore[attr-defined]
     return sign_in
+
+
+def _passwords(sign_in: list[tuple[str, str]]) -> list[str]:
+    return [f"  sign in as  {name:<10} {password}" for name, password in sign_in]
 
 
 def _require_free_port() -> None:
@@ -113,8 +138,13 @@ def _address() -> str:
 
 
 def _wait_until_ready(running: Group) -> bool:
-    deadline = time.monotonic() + READY_SECONDS
-    while time.monotonic() < deadline and not running.is_stopping:
+    """False when the group was asked to stop before it answered. What dies meanwhile is started again."""
+    late_at = time.monotonic() + READY_SECONDS
+    while not running.is_stopping:
+        running.look_after_all()
+        if time.monotonic() > late_at:
+            log.error("web_does_not_answer", address=_address(), seconds=READY_SECONDS)
+            late_at = math.inf
         try:
             with urllib.request.urlopen(f"{_address()}/health/live", timeout=2):  # noqa: S310 - our own address
                 return True
@@ -122,7 +152,7 @@ def _wait_until_ready(running: Group) -> bool:
             return True
         except OSError:
             time.sleep(0.05)
-    return not running.is_stopping
+    return False
 
 
 def _stop_on_signals(running: Group) -> None:
