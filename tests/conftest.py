@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -12,6 +15,7 @@ import redis
 from django.db import connection
 
 from aurora.bus import redis as clients
+from aurora.embedded.servers import Redis
 from aurora.resilience import breakers
 from tests.group import RunningGroup
 
@@ -29,6 +33,17 @@ def redis_client(redis_url: str) -> Iterator[redis.Redis]:
     client.flushdb()
     yield client
     client.flushdb()
+
+
+@pytest.fixture
+def own_redis(settings: Any) -> Iterator[Redis]:
+    """A Redis of this test alone, which it may stop and start."""
+    with tempfile.TemporaryDirectory(prefix="aurora-redis-") as folder:
+        server = Redis(Path(folder, "redis"), Path(folder, "run"))
+        server.start()
+        settings.REDIS_URL = f"unix://{quote(str(server.socket))}"
+        yield server
+        server.stop()
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import orjson
@@ -15,7 +15,6 @@ from channels.testing import WebsocketCommunicator
 
 from aurora.actors import Actor
 from aurora.bus import streams
-from aurora.embedded import locations
 from aurora.embedded.servers import Redis
 from realtime import broadcaster, tickets
 from realtime.routing import application
@@ -85,16 +84,6 @@ async def opened(redis_client: redis.Redis) -> AsyncIterator[Open]:
         "ws-writer",
         "ws-closer",
     } == set()
-
-
-@pytest.fixture
-def own_redis(tmp_path: Any, settings: Any) -> Iterator[Redis]:
-    """A Redis server of this test alone, to be stopped, emptied and started; the product is pointed at it."""
-    server = Redis(tmp_path / "redis", locations.socket_dir(tmp_path))
-    server.start()
-    settings.REDIS_URL = f"unix://{server.socket}"
-    yield server
-    server.stop()
 
 
 def client_of(server: Redis) -> redis.Redis:

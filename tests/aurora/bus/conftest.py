@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 import redis
 
 from aurora.bus import registry
 from aurora.bus.registry import Runner
-from aurora.embedded.servers import Redis
 
 CLAIM_SECONDS = 0.2
 MAX_DELIVERIES = 3
@@ -67,17 +63,6 @@ def start(_bus: None, transactional_db: None) -> Iterator[Start]:
             return running
 
         yield begin
-
-
-@pytest.fixture
-def own_redis(settings: Any) -> Iterator[Redis]:
-    """A Redis of this test alone, which it may stop and start."""
-    with tempfile.TemporaryDirectory(prefix="aurora-bus-") as folder:
-        server = Redis(Path(folder, "redis"), Path(folder, "run"))
-        server.start()
-        settings.REDIS_URL = f"unix://{quote(str(server.socket))}"
-        yield server
-        server.stop()
 
 
 @pytest.fixture
