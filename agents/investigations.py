@@ -21,6 +21,7 @@ from agents.planning import PlannedStep, plan
 from agents.states import (
     ENDED_INVESTIGATIONS,
     ENDED_STEPS,
+    OPEN_STEPS,
     AgentType,
     EventKind,
     InvestigationStatus,
@@ -34,7 +35,7 @@ from cases import events as case_events
 from cases import lifecycle, triage
 from cases.correlation import related_alerts
 from cases.models import Alert, Case
-from cases.states import AlertStatus, CaseStatus, TimelineKind
+from cases.states import ENDED_ALERTS, URGENT, AlertStatus, CaseStatus, TimelineKind
 
 ORCHESTRATOR = system("orchestrator")
 
@@ -42,7 +43,7 @@ _SAME_INCIDENT = timedelta(hours=24)
 _SAME_INCIDENT_STRENGTH = 0.5
 """Of `cases.correlation`: one rare thing shared and near in time. One busy host alone does not reach it."""
 _CASE_LOCK = 0x41C5E5
-"""Advisory lock under which alerts choose their case: two alerts of one incident at once must not open two."""
+"""Advisory lock under which alerts choose their case (two alerts of one incident at once must not open two) and are begun unasked."""
 
 
 def start(
@@ -72,19 +73,31 @@ def start(
     return investigation
 
 
+def start_unasked(*, alert_id: UUID) -> Investigation | None:
+    """Begins what an urgent alert is owed: one investigation, unless it has one, or has ended. Raises Invalid while no agent is enabled."""
+    with transaction.atomic():
+        _take_turn()
+        owed = Alert.objects.filter(pk=alert_id, severity__in=URGENT, investigations__isnull=True)
+        if not owed.exclude(status__in=ENDED_ALERTS).exists():
+            return None
+        return start(alert_id=alert_id, actor=ORCHESTRATOR)
+
+
 def advance(*, task_id: UUID) -> None:
     """Takes in the end of a step: into the case's timeline, the alert's status, and on to the next stage or the conclusion.
 
-    Must be called in a transaction that makes it happen once a result.
+    Once a step: a result that comes again, under whichever event's id, changes nothing. Must be called in a transaction.
     """
-    step = InvestigationStep.objects.filter(pk=task_id).first()
-    if step is None or step.status not in ENDED_STEPS:
+    step = InvestigationStep.objects.filter(pk=task_id, status__in=ENDED_STEPS).first()
+    if step is None:
         return
     # The lock makes results of one investigation take turns, so exactly one of them sees its stage complete.
     investigation = Investigation.objects.select_for_update().get(pk=step.investigation_id)
-    if investigation.status in ENDED_INVESTIGATIONS:
+    if not InvestigationStep.objects.filter(pk=task_id, noted_at=None).update(noted_at=timezone.now()):
         return
     _note_in_case(investigation, step)
+    if investigation.status in ENDED_INVESTIGATIONS:
+        return
     if step.agent_type == AgentType.SECURITY_ANALYST and step.status == StepStatus.COMPLETED:
         _advance_alert(investigation, AlertStatus.TRIAGED)
     if not _queue_next_stage(investigation):
@@ -108,12 +121,17 @@ def _subject(alert_id: UUID | None, case_id: UUID | None) -> tuple[Alert | None,
             raise Missing
         return None, case
     assert alert_id is not None  # noqa: S101 - exactly one is given
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_CASE_LOCK])
+    _take_turn()
     alert = Alert.objects.select_related("case").filter(pk=alert_id).first()
     if alert is None:
         raise Missing
     return alert, alert.case or _case_for(alert)
+
+
+def _take_turn() -> None:
+    """Waits until no other transaction chooses a case or begins what an alert is owed."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_CASE_LOCK])
 
 
 def _case_for(alert: Alert) -> Case:
@@ -157,7 +175,7 @@ def _journal_plan(investigation: Investigation, alert: Alert | None, steps: Sequ
 def _queue_next_stage(investigation: Investigation) -> bool:
     """Sends out the next stage's tasks when nothing of an earlier one is left. False when there is nothing more to do."""
     steps = list(investigation.steps.order_by("stage", "id"))
-    if any(step.status in (StepStatus.QUEUED, StepStatus.RUNNING) for step in steps):
+    if any(step.status in OPEN_STEPS for step in steps):
         return True
     waiting = [step for step in steps if step.status == StepStatus.PENDING]
     if not waiting:

@@ -102,6 +102,12 @@ class InvestigationStep(models.Model):
     error = models.TextField(blank=True)
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
+    noted_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="When its result was taken into the case and moved the rest on.",
+    )
 
     class Meta:
         ordering = ["stage", "id"]
@@ -110,6 +116,11 @@ class InvestigationStep(models.Model):
             models.CheckConstraint(
                 condition=models.Q(status__in=StepStatus.values), name="investigation_step_status_is_known"
             ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["status"], condition=models.Q(noted_at__isnull=True), name="investigation_step_under_way"
+            )
         ]
 
     def __str__(self) -> str:

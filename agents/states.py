@@ -51,6 +51,7 @@ class StepStatus(models.TextChoices):
     FAILED = "failed"
 
 
+OPEN_STEPS = (StepStatus.QUEUED, StepStatus.RUNNING)
 ENDED_STEPS = (StepStatus.COMPLETED, StepStatus.FAILED)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -14,13 +13,11 @@ from agents import events, journal
 from agents.builtin.contract import Task
 from agents.dispatch import dispatch
 from agents.models import Investigation, InvestigationStep
-from agents.states import ENDED_INVESTIGATIONS, EventKind, InvestigationStatus, StepStatus
+from agents.states import OPEN_STEPS, EventKind, InvestigationStatus, StepStatus
 from aurora.bus import outbox
 from aurora.resilience.availability import is_outage
 
 log = structlog.get_logger(__name__)
-
-STUCK_AFTER = timedelta(minutes=15)
 
 
 def run_step(*, task_id: UUID) -> None:
@@ -43,45 +40,17 @@ def run_step(*, task_id: UUID) -> None:
     _finish(step, StepStatus.COMPLETED, output=done.output.as_json(), attempts=done.attempts)
 
 
-def free_stuck_investigations() -> int:
-    """Moves on investigations that stand still: a step whose task was lost or buried is ended, a result that was lost is announced again.
-
-    Returns how many steps it touched.
-    """
-    before = timezone.now() - STUCK_AFTER
-    standing = InvestigationStep.objects.exclude(investigation__status__in=ENDED_INVESTIGATIONS).select_related(
-        "investigation"
-    )
-    unfinished = standing.filter(
-        status__in=(StepStatus.QUEUED, StepStatus.RUNNING), investigation__created_at__lt=before
-    )
-    lost = [step for step in unfinished if step.started_at is None or step.started_at < before]
-    for step in lost:
-        log.error("investigation_step_stuck", agent_type=step.agent_type, task_id=str(step.id))
-        _finish(step, StepStatus.FAILED, error="No worker finished the task; see the dead letters")
-    unheard = _last_steps_of_silent_investigations(before)
-    for step in unheard:
-        log.error("investigation_result_lost", agent_type=step.agent_type, task_id=str(step.id))
-        with transaction.atomic():
-            outbox.announce(events.agent_result(step))
-    return len(lost) + len(unheard)
-
-
-def _last_steps_of_silent_investigations(before: datetime) -> list[InvestigationStep]:
-    """Of each investigation that is open though none of its steps is under way: the step that ended last, if that was before `before`."""
-    under_way = InvestigationStep.objects.filter(status__in=(StepStatus.QUEUED, StepStatus.RUNNING))
-    silent = Investigation.objects.exclude(status__in=ENDED_INVESTIGATIONS).exclude(
-        pk__in=under_way.values("investigation_id")
-    )
-    last = InvestigationStep.objects.filter(investigation__in=silent, finished_at__isnull=False)
-    newest = last.order_by("investigation_id", "-finished_at").distinct("investigation_id")
-    return [step for step in newest if step.finished_at is not None and step.finished_at < before]
+def give_up(*, task_id: UUID, error: str) -> None:
+    """Ends a step that no worker can bring to an end, as failed. One that has ended meanwhile is left alone."""
+    step = InvestigationStep.objects.select_related("investigation").get(pk=task_id)
+    log.error("investigation_step_given_up", agent_type=step.agent_type, task_id=str(step.id), error=error)
+    _finish(step, StepStatus.FAILED, error=f"No worker could finish the task: {error}")
 
 
 def _claim(task_id: UUID) -> InvestigationStep | None:
     with transaction.atomic():
         now = timezone.now()
-        open_steps = InvestigationStep.objects.filter(pk=task_id, status__in=(StepStatus.QUEUED, StepStatus.RUNNING))
+        open_steps = InvestigationStep.objects.filter(pk=task_id, status__in=OPEN_STEPS)
         if not open_steps.update(status=StepStatus.RUNNING, started_at=now):
             return None
         step = InvestigationStep.objects.select_related("investigation").get(pk=task_id)
@@ -131,7 +100,7 @@ def _finish(
     step: InvestigationStep, status: str, *, output: dict[str, Any] | None = None, attempts: int = 1, error: str = ""
 ) -> None:
     with transaction.atomic():
-        running = InvestigationStep.objects.filter(pk=step.pk, status__in=(StepStatus.QUEUED, StepStatus.RUNNING))
+        running = InvestigationStep.objects.filter(pk=step.pk, status__in=OPEN_STEPS)
         if not running.update(
             status=status, output=output or {}, attempts=attempts, error=error, finished_at=timezone.now()
         ):

@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import ClassVar
 from uuid import UUID
 
-from agents import events, investigations, tasks
+from agents import events, investigations, recovery, tasks
 from aurora.bus import registry, schedule, streams
 from aurora.bus.streams import Message
 from aurora.bus.worker import Worker
 from aurora.errors import Invalid
 from aurora.ids import uuid_or_none
 from cases.events import ALERT_CREATED, ALERT_UPDATED
-from cases.models import Alert
-from cases.states import ENDED_ALERTS, URGENT
+from cases.states import URGENT
 
 
 class AlertsWorker(Worker):
@@ -27,10 +26,7 @@ class AlertsWorker(Worker):
     def handle(self, message: Message) -> None:
         if message.data.get("severity") not in URGENT:
             return
-        alert = Alert.objects.filter(pk=_uuid(message, "id")).only("status").first()
-        if alert is None or alert.status in ENDED_ALERTS:
-            return
-        investigations.start(alert_id=alert.pk, actor=investigations.ORCHESTRATOR)
+        investigations.start_unasked(alert_id=_uuid(message, "id"))
 
 
 class AgentTasksWorker(Worker):
@@ -69,7 +65,7 @@ def register_all() -> None:
     registry.declare_types(
         streams.AGENT_RESULTS, {events.AGENT_RESULT, events.AGENT_THOUGHT, events.INVESTIGATION_UPDATED}
     )
-    schedule.register("stuck-investigations", every=60, function=tasks.free_stuck_investigations)
+    schedule.register("lost-messages", every=60, function=recovery.recover)
 
 
 def _uuid(message: Message, name: str) -> UUID:

@@ -146,31 +146,6 @@ def test_a_step_whose_worker_died_is_run_again():
     assert step.status == "completed"
 
 
-def test_a_step_that_nobody_finished_is_ended_so_that_the_rest_goes_on():
-    investigation = investigations.start(alert_id=make_alert().id, actor=ANALYST)
-    assert tasks.free_stuck_investigations() == 0
-    Investigation.objects.update(created_at=NOW - timedelta(days=1))
-    assert tasks.free_stuck_investigations() == 1
-    step = investigation.steps.get(agent_type="security_analyst")
-    with transaction.atomic():
-        investigations.advance(task_id=step.id)
-    assert set(investigation.steps.filter(status="queued").values_list("agent_type", flat=True)) == {
-        "threat_hunter",
-        "threat_intel",
-    }
-
-
-def test_a_result_that_was_lost_is_announced_again():
-    investigation = investigations.start(alert_id=make_alert().id, actor=ANALYST)
-    step = investigation.steps.get(agent_type="security_analyst")
-    tasks.run_step(task_id=step.id)
-    OutboxEvent.objects.all().delete()
-    assert tasks.free_stuck_investigations() == 0
-    InvestigationStep.objects.filter(pk=step.pk).update(finished_at=NOW - timedelta(days=1))
-    assert tasks.free_stuck_investigations() == 1
-    assert OutboxEvent.objects.get(type="agent.result").aggregate == f"investigation:{investigation.id}"
-
-
 def test_a_result_that_comes_twice_moves_nothing_twice():
     investigation = investigations.start(alert_id=make_alert().id, actor=ANALYST)
     step = investigation.steps.get(agent_type="security_analyst")
