@@ -16,16 +16,18 @@ from cases.states import URGENT
 
 
 class AlertsWorker(Worker):
-    """Every new high or critical alert is investigated without anybody asking."""
+    """Every alert that is high or critical, or becomes it by a repetition, is investigated without anybody asking."""
 
     name: ClassVar[str] = "alerts"
     stream: ClassVar[str] = streams.ALERTS
     group: ClassVar[str] = "orchestrator"
-    types: ClassVar[frozenset[str]] = frozenset({ALERT_CREATED})
+    types: ClassVar[frozenset[str]] = frozenset({ALERT_CREATED, ALERT_UPDATED})
+
+    def concerns(self, message: Message) -> bool:
+        is_news = message.type == ALERT_CREATED or message.data.get("is_raised") is True
+        return is_news and message.data.get("severity") in URGENT
 
     def handle(self, message: Message) -> None:
-        if message.data.get("severity") not in URGENT:
-            return
         investigations.start_unasked(alert_id=_uuid(message, "id"))
 
 

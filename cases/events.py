@@ -17,8 +17,9 @@ def alert_created(alert: Alert) -> Event:
     return _alert_event(ALERT_CREATED, alert)
 
 
-def alert_updated(alert: Alert) -> Event:
-    return _alert_event(ALERT_UPDATED, alert)
+def alert_updated(alert: Alert, *, is_raised: bool = False) -> Event:
+    """`is_raised`: its severity has just become graver."""
+    return _alert_event(ALERT_UPDATED, alert, {"is_raised": True} if is_raised else {})
 
 
 def case_updated(case: Case) -> Event:
@@ -67,5 +68,5 @@ def case_data(case: Case) -> dict[str, Any]:
     }
 
 
-def _alert_event(event_type: str, alert: Alert) -> Event:
-    return Event(streams.ALERTS, event_type, f"alert:{alert.id}", alert_data(alert))
+def _alert_event(event_type: str, alert: Alert, more: dict[str, Any] | None = None) -> Event:
+    return Event(streams.ALERTS, event_type, f"alert:{alert.id}", alert_data(alert) | (more or {}))

@@ -26,6 +26,7 @@ from aurora.texts import storable
 from cases import events, upserts
 from cases.models import Alert, AlertSighting, IngestReceipt, IngestReject
 from cases.normalizers import Ignored, NormalizedAlert, RawRecord, normalize, split
+from cases.states import SEVERITIES
 
 MOST_RECORDS = 25_000
 """Of one delivery, which is one transaction: a body within the limit can hold millions that are no alerts, each of them a row and a line of the answer."""
@@ -141,10 +142,14 @@ def _store(alerts: Sequence[NormalizedAlert]) -> list[_Stored]:
         stored = [
             _Stored(outcomes[row.dedup_hash].applied_to(row), outcomes[row.dedup_hash].is_created) for row in rows
         ]
-        outbox.announce_all(
-            events.alert_created(item.alert) if item.is_created else events.alert_updated(item.alert) for item in stored
-        )
+        outbox.announce_all(_event(item.alert, outcomes[item.alert.dedup_hash]) for item in stored)
     return stored
+
+
+def _event(alert: Alert, outcome: upserts.Outcome) -> outbox.Event:
+    if outcome.is_created:
+        return events.alert_created(alert)
+    return events.alert_updated(alert, is_raised=outcome.was_raised)
 
 
 def _distinct(alerts: Sequence[NormalizedAlert], now: datetime) -> list[list[Alert]]:
@@ -157,11 +162,12 @@ def _distinct(alerts: Sequence[NormalizedAlert], now: datetime) -> list[list[Ale
 
 
 def _merged(group: list[Alert]) -> Alert:
-    """The row that stands for a group: its first, seen as often and as long as all of it, on all their assets."""
+    """The row that stands for a group: its first, as grave as the gravest, seen as often and as long as all of it, on all their assets."""
     if len(group) == 1:
         return group[0]
     row = copy(group[0])
     row.count = len(group)
+    row.severity = min((item.severity for item in group), key=SEVERITIES.index)
     row.first_seen = min(item.first_seen for item in group)
     row.last_seen = max(item.last_seen for item in group)
     for name in ("affected_assets", "users", "mitre_techniques"):

@@ -17,6 +17,7 @@ import orjson
 from aurora import statements
 from aurora.ids import new_id
 from cases.models import Alert, AlertIoc, AlertPivot, AlertSighting, Ioc
+from cases.states import SEVERITIES
 
 IocIds = Mapping[tuple[str, str], UUID]
 
@@ -54,11 +55,19 @@ def _union(column: str) -> str:
         ELSE {old} || (SELECT jsonb_agg(value) FROM jsonb_array_elements({new}) WHERE NOT {old} @> value) END"""
 
 
+def _gravity(row: str) -> str:
+    """SQL for how grave a row's severity is; the gravest is the smallest."""
+    return f"array_position(ARRAY[{', '.join(repr(severity) for severity in SEVERITIES)}], {row}.severity::text)"
+
+
+# A repetition that is graver raises the alert: otherwise what began as a warning would stay one. What the severity was before comes from a
+# look at the row as the statement found it, which its own update does not change.
 _UPSERT_ALERTS = f"""
     INSERT INTO {_ALERT} ({", ".join(name for name, _ in _ALERT_COLUMNS)})
     SELECT * FROM json_to_recordset(%s::json) AS row ({", ".join(f"{name} {kind}" for name, kind in _ALERT_COLUMNS)})
     ON CONFLICT (dedup_hash) DO UPDATE SET
         count = {_ALERT}.count + excluded.count,
+        severity = CASE WHEN {_gravity("excluded")} < {_gravity(_ALERT)} THEN excluded.severity ELSE {_ALERT}.severity END,
         affected_assets = {_union("affected_assets")},
         users = {_union("users")},
         mitre_techniques = {_union("mitre_techniques")},
@@ -66,7 +75,8 @@ _UPSERT_ALERTS = f"""
         last_seen = greatest({_ALERT}.last_seen, excluded.last_seen),
         updated_at = excluded.updated_at
     RETURNING dedup_hash, xmax = 0, id, severity, status, count, first_seen, last_seen, created_at,
-        case_id, assignee_id, affected_assets, users, mitre_techniques
+        case_id, assignee_id, affected_assets, users, mitre_techniques,
+        CASE WHEN xmax <> 0 THEN (SELECT before.severity FROM {_ALERT} before WHERE before.id = {_ALERT}.id) END
 """
 _IOC = Ioc._meta.db_table
 _UPSERT_IOCS = f"""
@@ -114,6 +124,13 @@ class Outcome(NamedTuple):
     affected_assets: str
     users: str
     mitre_techniques: str
+    severity_before: str | None
+    """None for a new alert, and for one that another transaction stored while this one ran."""
+
+    @property
+    def was_raised(self) -> bool:
+        """Whether this delivery made a known alert graver. Of deliveries at once more than one may say so."""
+        return not self.is_created and self.severity != self.severity_before
 
     def applied_to(self, row: Alert) -> Alert:
         """`row`, as sent, with what is stored."""

@@ -59,6 +59,10 @@ class Worker(ABC):
     """True: `handle` runs in a transaction together with the note that the group has handled the event, so its rows are written once.
     False: `handle` has transactions of its own, and must itself bear being given a message again."""
 
+    def concerns(self, message: Message) -> bool:
+        """Whether there is anything to do: what is not, is acknowledged without asking PostgreSQL. Must not raise."""
+        return True
+
     @abstractmethod
     def handle(self, message: Message) -> None:
         """Does the work of one message. What it raises decides what becomes of the message (see the table above)."""
@@ -127,11 +131,17 @@ class _Settler:
             return self._bury(entry, "None of its deliveries came to an end")
         try:
             message = self._read(entry)
-            if message.type in self._worker.types and message.addressee in self._is_addressed_to_us:
+            if self._is_for_us(message):
                 self._handle(message)
         except Exception as error:  # noqa: BLE001 - whatever a handler raises becomes a verdict, logged there
             return self._judge(entry, error)
         return True
+
+    def _is_for_us(self, message: Message) -> bool:
+        worker = self._worker
+        return (
+            message.type in worker.types and message.addressee in self._is_addressed_to_us and worker.concerns(message)
+        )
 
     def _read(self, entry: Entry) -> Message:
         """Raises Invalid for what no version of this worker could handle."""

@@ -52,6 +52,25 @@ def test_repetitions_within_one_delivery_merge_as_well():
     assert (done.received, done.created, done.merged) == (3, 2, 1)
 
 
+@pytest.mark.parametrize(("first", "second", "kept"), [("low", "critical", "critical"), ("high", "info", "high")])
+def test_a_repetition_makes_an_alert_graver_never_milder(first, second, kept):
+    _ingest(_record(severity=first))
+    _ingest(_record(severity=second))
+    assert Alert.objects.get().severity == kept
+
+
+def test_of_repetitions_in_one_delivery_the_gravest_counts():
+    _ingest(_record(severity="low"), _record(severity="critical"), _record(severity="medium"))
+    assert Alert.objects.get().severity == "critical"
+
+
+def test_only_the_repetition_that_makes_an_alert_graver_says_so():
+    for severity in ("low", "low", "high", "high"):
+        _ingest(_record(severity=severity))
+    updates = OutboxEvent.objects.filter(type="alert.updated").order_by("id").values_list("data", flat=True)
+    assert [orjson.loads(data).get("is_raised") for data in updates] == [None, True, None]
+
+
 def test_a_repetition_is_kept_with_its_own_record():
     _ingest(_record(), _record(occurred_at="2026-11-20T08:00:00Z"))
     _ingest(_record(note="third"))
