@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
+import hypothesis
 import pytest
 import redis
 from django.db import connection
@@ -18,6 +19,10 @@ from aurora.bus import redis as clients
 from aurora.embedded.servers import Redis
 from aurora.resilience import breakers
 from tests.group import RunningGroup
+
+# How long an example takes says how busy the machine is, not whether the code is right.
+hypothesis.settings.register_profile("aurora", deadline=None)
+hypothesis.settings.load_profile("aurora")
 
 
 @pytest.fixture(scope="session")

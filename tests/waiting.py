@@ -9,8 +9,11 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def until(condition: Callable[[], T], seconds: float = 10.0, every: float = 0.01) -> T:
-    """The first true value of `condition`; AssertionError when `seconds` have passed without one."""
+def until(condition: Callable[[], T], seconds: float = 60.0, every: float = 0.01) -> T:
+    """The first true value of `condition`; AssertionError when `seconds` have passed without one.
+
+    The time limit only ends a test that has failed: it is far longer than a busy machine takes.
+    """
     deadline = time.monotonic() + seconds
     while True:
         if value := condition():

@@ -38,4 +38,4 @@ def test_a_commit_wakes_the_listener():
         listener.execute(f"LISTEN {outbox.CHANNEL}")
         with transaction.atomic():
             outbox.announce(_event())
-        assert [note.channel for note in listener.notifies(timeout=5, stop_after=1)] == [outbox.CHANNEL]
+        assert [note.channel for note in listener.notifies(timeout=60, stop_after=1)] == [outbox.CHANNEL]

@@ -186,7 +186,7 @@ def _is_away_from_the_edge(age: float) -> bool:
     return not 50 < age <= 60
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.floats(0, 120).filter(_is_away_from_the_edge), max_size=40), st.integers(1, 30))
 def test_what_remains_is_what_a_count_by_hand_leaves(redis_client, limiter, ages, quota):
     policy, caller = Policy("general", quota, 60), f"user:{uuid.uuid4()}"

@@ -243,7 +243,7 @@ class CountByHand:
         return (policy, policy.quota - len(live), next(grows, 0))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(STEPS)
 def test_the_local_window_decides_as_a_count_by_hand(steps):
     clock, by_hand = Clock(), CountByHand()

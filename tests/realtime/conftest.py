@@ -43,7 +43,7 @@ class Socket(WebsocketCommunicator):
     receive_output = ApplicationCommunicator.receive_output
 
     async def frame(self) -> dict[str, Any]:
-        return dict(orjson.loads(await self.receive_from(timeout=5)))
+        return dict(orjson.loads(await self.receive_from(timeout=30)))
 
     async def frames(self, count: int) -> Frames:
         return [await self.frame() for _ in range(count)]
@@ -51,7 +51,7 @@ class Socket(WebsocketCommunicator):
     async def close_code(self) -> int:
         """The code with which the server ends the socket; frames before it are passed over."""
         while True:
-            message = await self.receive_output(timeout=5)
+            message = await self.receive_output(timeout=30)
             if message["type"] == "websocket.close":
                 return int(message["code"])
 
@@ -69,14 +69,14 @@ async def opened(redis_client: redis.Redis) -> AsyncIterator[Open]:
         ticket = await asyncio.to_thread(tickets.issue, actor=actor)
         socket = Socket(application, path(channel, ticket=ticket, **query))
         sockets.append(socket)
-        is_accepted, _ = await socket.connect(timeout=5)
+        is_accepted, _ = await socket.connect(timeout=30)
         assert is_accepted
         return socket
 
     yield open_socket
     for socket in sockets:
         if not socket.future.done():
-            await socket.disconnect(timeout=5)
+            await socket.disconnect(timeout=30)
     assert asyncio.get_running_loop() not in broadcaster._broadcasters
     assert {task.get_name() for task in asyncio.all_tasks()} & {
         "ws-reader",
@@ -87,4 +87,4 @@ async def opened(redis_client: redis.Redis) -> AsyncIterator[Open]:
 
 
 def client_of(server: Redis) -> redis.Redis:
-    return redis.Redis(unix_socket_path=str(server.socket), socket_timeout=5)
+    return redis.Redis(unix_socket_path=str(server.socket), socket_timeout=30)

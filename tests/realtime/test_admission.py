@@ -24,18 +24,18 @@ OWN = [(b"host", b"127.0.0.1:8000"), (b"origin", b"http://127.0.0.1:8000")]
 
 async def code_of(socket: Socket) -> int:
     """The close code of a refused socket: it is accepted first, so that a browser sees the code."""
-    assert (await socket.connect(timeout=5))[0]
+    assert (await socket.connect(timeout=30))[0]
     code = await socket.close_code()
-    await socket.wait(timeout=5)
+    await socket.wait(timeout=30)
     return code
 
 
 async def is_let_in(headers=(), **query: str) -> bool:
     socket = Socket(application, path("alerts", **query), headers=list(headers))
-    await socket.connect(timeout=5)
-    first = await socket.receive_output(timeout=5)
+    await socket.connect(timeout=30)
+    first = await socket.receive_output(timeout=30)
     if first["type"] == "websocket.send":
-        await socket.disconnect(timeout=5)
+        await socket.disconnect(timeout=30)
     return bool(first["type"] == "websocket.send")
 
 
@@ -168,7 +168,7 @@ async def test_a_socket_ends_with_its_token(redis_client):
     socket = Socket(application, path(ticket=tickets.issue(actor=ANALYST, expires_at=time.time() + 0.2)))
     await socket.connect()
     assert await socket.close_code() == 4401
-    await socket.wait(timeout=5)
+    await socket.wait(timeout=30)
 
 
 async def test_a_full_channel_says_so_and_a_place_that_is_left_can_be_taken(opened, settings, redis_client):
@@ -183,7 +183,7 @@ async def test_a_full_channel_says_so_and_a_place_that_is_left_can_be_taken(open
         "reason": "Max connections reached",
     }
     await opened("system")
-    await first.disconnect(timeout=5)
+    await first.disconnect(timeout=30)
     assert (await (await opened()).frame())["type"] == "hello"
 
 
@@ -217,7 +217,7 @@ async def test_large_or_binary_inbound_frames_close_the_socket(opened, redis_cli
     socket = await opened()
     await socket.send_to(**frame)
     assert await socket.close_code() == code
-    await socket.wait(timeout=5)
+    await socket.wait(timeout=30)
 
 
 def test_the_secrets_of_a_query_do_not_stay_in_the_scope():

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 import redis
 
-from tests.aurora.bus.conftest import CLAIM_SECONDS
 from tests.aurora.bus.scene import (
     STREAM,
     Noting,
@@ -32,11 +32,17 @@ def _extensions(client: redis.Redis, count: int) -> None:
         seen, last = seen + (idle < last), idle
 
 
+@pytest.fixture
+def long_lease(settings: Any) -> None:
+    """Leases that outlast the pauses of a busy machine: where one must not be lost, that must not be a matter of luck."""
+    settings.BUS_CLAIM_SECONDS = 3.0
+
+
 def test_a_message_of_a_consumer_that_died_before_handling_is_taken_over_on_an_idle_stream(start, redis_client):
     event_id = publish(redis_client)
     dead_consumer()
     start(Noting())
-    until(lambda: is_finished(redis_client), seconds=CLAIM_SECONDS + 2)
+    until(lambda: is_finished(redis_client))
     assert effects() == {event_id: 1}
 
 
@@ -51,28 +57,28 @@ def test_a_consumer_that_died_between_handling_and_acknowledging_leaves_one_effe
     assert not worker.seen
 
 
-def test_a_handler_that_is_longer_than_the_claim_time_keeps_its_message(start, redis_client):
+def test_a_handler_that_is_longer_than_the_claim_time_keeps_its_message(start, redis_client, long_lease):
     release = threading.Event()
-    slow, other = Noting(lambda _message: release.wait(10)), Noting()
+    slow, other = Noting(lambda _message: release.wait(60)), Noting()
     start(slow)
     publish(redis_client)
     until(lambda: slow.seen)
     start(other)
-    _extensions(redis_client, 6)
+    _extensions(redis_client, 4)
     release.set()
     until(lambda: is_finished(redis_client))
     assert not other.seen
     assert len(slow.seen) == 1
 
 
-def test_what_waits_behind_a_long_handler_keeps_its_lease_too(start, redis_client):
+def test_what_waits_behind_a_long_handler_keeps_its_lease_too(start, redis_client, long_lease):
     release = threading.Event()
     ids = [publish(redis_client) for _ in range(3)]
-    slow, other = Noting(lambda _message: release.wait(10)), Noting()
+    slow, other = Noting(lambda _message: release.wait(60)), Noting()
     start(slow)
     until(lambda: len(pending(redis_client)) == 3)
     start(other)
-    _extensions(redis_client, 6)
+    _extensions(redis_client, 4)
     release.set()
     until(lambda: is_finished(redis_client))
     assert [message.id for message in slow.seen] == ids
@@ -85,7 +91,7 @@ def test_a_handler_beyond_its_timeout_loses_its_message_to_another(start, redis_
 
     release = threading.Event()
     event_id = publish(redis_client)
-    stuck = Hasty(lambda _message: release.wait(10))
+    stuck = Hasty(lambda _message: release.wait(60))
     # A hang inside the transaction would make the other wait for it; this one hangs before.
     stuck.exactly_once = False  # type: ignore[misc]
     start(stuck)
@@ -132,7 +138,7 @@ def test_a_worker_survives_that_redis_is_emptied(start, redis_client, events):
 def test_a_worker_survives_that_its_group_is_destroyed_while_it_handles(start, redis_client):
     release = threading.Event()
     ids = {publish(redis_client) for _ in range(3)}
-    worker = Noting(lambda _message: release.wait(10))
+    worker = Noting(lambda _message: release.wait(60))
     start(worker)
     until(lambda: worker.seen)
     redis_client.xgroup_destroy(STREAM, Noting.group)
@@ -153,7 +159,7 @@ def test_a_worker_comes_back_with_redis(start, own_redis, events):
     until(lambda: any(line["part"] == "noting" for line in events("neighbour_lost")))
     event = announce()
     own_redis.start()
-    until(lambda: str(event.id) in effects(), seconds=15)
+    until(lambda: str(event.id) in effects())
     assert until(lambda: is_finished(clients.client()))
     assert set(effects().values()) == {1}
 
@@ -161,7 +167,7 @@ def test_a_worker_comes_back_with_redis(start, own_redis, events):
 def test_a_stop_lets_the_running_handler_finish_and_hands_the_rest_back(start, redis_client):
     release = threading.Event()
     ids = [publish(redis_client) for _ in range(3)]
-    worker = Noting(lambda _message: release.wait(10))
+    worker = Noting(lambda _message: release.wait(60))
     running = start(worker)
     until(lambda: len(pending(redis_client)) == 3)
     until(lambda: worker.seen)

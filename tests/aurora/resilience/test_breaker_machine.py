@@ -209,7 +209,7 @@ ACTIONS = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(ACTIONS)
 def test_any_order_of_calls_and_late_results_agrees_with_the_reference(actions):
     state, reference, now = State(), Reference(), 0.0
@@ -229,7 +229,7 @@ def test_any_order_of_calls_and_late_results_agrees_with_the_reference(actions):
         assert (state.status is Status.CLOSED) is (reference.opened_at is None)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(st.sampled_from(list(Kind)), st.integers(0, 3), st.floats(0, 50)), max_size=60))
 def test_no_order_of_events_breaks_an_invariant(events):
     state, now = State(), 0.0

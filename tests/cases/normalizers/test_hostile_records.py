@@ -86,7 +86,7 @@ def assert_keeps_the_contract(found: NormalizedAlert | Ignored) -> None:
 
 
 @pytest.mark.parametrize("source", SOURCES)
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(record=RECORDS, text=st.text(max_size=200))
 def test_whatever_the_record_nothing_but_invalid_is_raised(source, record, text):
     data = {**record, **ALERTS.get(source, {})}
@@ -100,7 +100,7 @@ def test_whatever_the_record_nothing_but_invalid_is_raised(source, record, text)
             assert_keeps_the_contract(found)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     source=st.sampled_from(SOURCES),
     payload=st.one_of(st.binary(max_size=300), VALUES.map(lambda v: repr(v).encode("utf-8", "replace"))),
@@ -118,7 +118,7 @@ def test_whatever_the_payload_nothing_but_invalid_is_raised(source, payload):
             continue
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(record=RECORDS)
 def test_the_same_record_gives_the_same_alert(record):
     raw = RawRecord(0, "", {**record, "title": "x"})

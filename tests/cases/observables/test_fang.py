@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cases.observables import canonical, defang, refang
@@ -54,7 +54,6 @@ def test_a_value_is_shown_defanged_by_its_type(ioc_type, value, shown):
     assert defang(value, ioc_type) == shown
 
 
-@settings(deadline=None)
 @given(st.text(alphabet="hxtp*s:/[](){}.@ atdo\n", max_size=60))
 def test_any_text_settles_in_a_few_rounds(text):
     for _ in range(len(text) + 1):
@@ -67,21 +66,18 @@ domains = st.builds("{}.{}.example".format, labels, labels)
 paths = st.text(alphabet="abc/.-?=&#@[]():", max_size=20)
 
 
-@settings(deadline=None)
 @given(domains, paths)
 def test_a_url_shown_defanged_reads_back_as_itself(host, path):
     url = canonical("url", f"https://{host}/{path}".strip())
     assert canonical("url", defang(url.value, "url")) == url
 
 
-@settings(deadline=None)
 @given(st.ip_addresses())
 def test_an_address_shown_defanged_reads_back_as_itself(address):
     ip = canonical("ip", str(address))
     assert canonical("ip", defang(ip.value, "ip")) == ip
 
 
-@settings(deadline=None)
 @given(domains, labels)
 def test_names_and_mail_addresses_shown_defanged_read_back_as_themselves(host, local):
     assert canonical("domain", defang(host, "domain")).value == host

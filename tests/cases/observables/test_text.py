@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cases.observables import IOC_TYPES, canonical, extract
@@ -105,7 +105,6 @@ def test_text_beyond_the_bound_is_not_searched():
     assert extract(" " * 65_536 + "evil.com") == []
 
 
-@settings(deadline=None)
 @given(st.one_of(st.text(), st.text(alphabet="hxtp:/[](){}.@\\HKLM%~ ab1é\0\n", max_size=80)))
 def test_any_text_gives_canonical_distinct_observables(text):
     found = extract(text)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aurora.errors import Invalid
@@ -91,7 +91,6 @@ def test_what_is_not_of_its_type_is_refused_with_a_sentence(ioc_type, value):
     assert refusal.value.detail.endswith(".")
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(IOC_TYPES),
     st.one_of(st.text(), st.text(alphabet="hxtp:/[](){}.@\\HKLM% ab1é", max_size=40)),
@@ -105,7 +104,6 @@ def test_a_stored_form_stays_when_it_comes_in_again(ioc_type, text):
     assert len(stored.value.encode()) <= MAX_VALUE_BYTES
 
 
-@settings(deadline=None)
 @given(st.from_regex(r"(https?|ftp)://[a-z.\[\]:@0-9-]{1,20}[/?#\\][a-z./\[\]()@:]{0,20}", fullmatch=True))
 def test_a_stored_url_stays_when_it_comes_in_again(text):
     stored = observables.url(text)
@@ -153,7 +151,6 @@ def test_a_token_of_no_type_is_none(token):
     assert found is None or token == "::"
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_any_token_is_classified_without_a_fault(text):
     found = classify(text)
