@@ -43,9 +43,9 @@ def events_page(investigation_id: UUID, query: EventQuery) -> dict[str, Any]:
 
 
 def stats() -> dict[str, Any]:
-    """The figures of the overview: alerts of the last 24 h, what is open now."""
+    """The figures of the overview: alerts seen in the last 24 h, as the console counts them, and what is open now."""
     since = timezone.now() - timedelta(hours=24)
-    recent = Alert.objects.filter(created_at__gte=since)
+    recent = Alert.objects.filter(last_seen__gte=since)
     by_severity = dict(recent.order_by().values_list("severity").annotate(n=Count("pk")))
     by_status = dict(recent.order_by().values_list("status").annotate(n=Count("pk")))
     return {

@@ -1,0 +1,61 @@
+"""Agents and figures over HTTP."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from agents import registry
+from aurora.resilience import breakers
+from tests.cast import ApiClient
+from tests.factories import make_alert, make_case, make_ioc
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _agents(redis_client, monkeypatch) -> None:
+    monkeypatch.setattr(breakers, "_breakers", {})
+    registry.ensure_agents()
+
+
+def test_every_agent_is_listed_with_its_health_and_its_breaker():
+    items = ApiClient("viewer").call("GET", "/agents").json()["items"]
+    assert {item["agent_type"] for item in items} == set(registry.OFFERED)
+    assert {item["health"] for item in items} == {"online"}
+    assert items[0]["breaker"].keys() >= {
+        "state",
+        "failure_count",
+        "failure_threshold",
+        "reset_timeout",
+        "opened_at",
+        "next_probe_at",
+        "last_error",
+        "trips",
+        "successes",
+        "failures",
+        "rejected",
+    }
+
+
+def test_an_unknown_agent_is_missing():
+    assert ApiClient("viewer").call("GET", "/agents/butler").status_code == 404
+
+
+@pytest.mark.parametrize("body", [{"timeout": 0}, {"failure_threshold": 0}, {"transport": "pigeon"}, {"name": "x"}])
+def test_an_agent_takes_no_setting_that_is_none(body):
+    assert ApiClient("operator").call("PATCH", "/agents/threat_intel", body).status_code == 400
+
+
+def test_the_figures_count_what_was_seen_today_and_what_is_open_now():
+    now = timezone.now()
+    make_alert(severity="high", first_seen=now)
+    make_alert(severity="high", first_seen=now - timedelta(days=3))
+    make_case()
+    make_case(status="closed")
+    make_ioc("evil.example")
+    stats = ApiClient("viewer").call("GET", "/stats").json()
+    assert (stats["alerts_by_severity"], stats["alerts_by_status"]) == ({"high": 1}, {"new": 1})
+    assert (stats["open_cases"], stats["running_investigations"], stats["active_iocs"]) == (1, 0, 1)
