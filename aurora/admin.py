@@ -23,8 +23,8 @@ from aurora.console import widgets
 from aurora.console.records import RecordAdmin
 from aurora.console.verbs import Button, ButtonsAdmin
 from aurora.errors import AuroraError, Invalid, Missing
+from aurora.identity import accounts, credentials
 from aurora.models import ApiKey, AuditEntry, DeadLetter, OutboxEvent
-from aurora.rest import accounts, credentials
 from aurora.rest.auth import actor_of
 from aurora.roles import ROLES, permissions_of
 

@@ -33,6 +33,6 @@ class ConsoleConfig(AdminConfig):
 
 
 def _make_groups(**_signal: Any) -> None:
-    from aurora.rest.accounts import ensure_roles
+    from aurora.identity.accounts import ensure_roles
 
     ensure_roles()

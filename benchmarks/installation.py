@@ -165,7 +165,7 @@ def _credentials() -> tuple[str, str]:
     from django.core.management import call_command
 
     from aurora.actors import system
-    from aurora.rest import credentials
+    from aurora.identity import credentials
 
     call_command("migrate", verbosity=0, interactive=False)
     user = User.objects.create_user(username="bench", password="bench-password-1")

@@ -6,7 +6,7 @@ from pydantic import BaseModel
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from aurora.rest import credentials
+from aurora.identity import credentials
 from aurora.rest.views import ApiView
 from realtime import tickets
 from realtime.messages import CHANNELS

@@ -21,8 +21,8 @@ from django.db import Error as DatabaseError
 from django.http import HttpRequest, parse_cookie
 
 from aurora.errors import Denied, Invalid, Unavailable
+from aurora.identity import credentials
 from aurora.resilience.availability import is_outage
-from aurora.rest import credentials
 from aurora.rest.auth import address_of
 from realtime import tickets
 from realtime.tickets import Pass

@@ -10,7 +10,7 @@ from django.contrib.auth.models import Group, User
 from django.test import Client
 
 from aurora.actors import Actor
-from aurora.rest.credentials import create_api_key
+from aurora.identity.credentials import create_api_key
 
 PASSWORD = "correct-horse-battery"
 

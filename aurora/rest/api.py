@@ -9,9 +9,10 @@ from pydantic import Field, StringConstraints, field_validator
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from aurora.identity import accounts, credentials
 from aurora.models import ApiKey, AuditEntry, DeadLetter
 from aurora.observability import health
-from aurora.rest import accounts, credentials, limits
+from aurora.rest import limits
 from aurora.rest.pagination import envelope, page_of
 from aurora.rest.permissions import PUBLIC, SIGNED_IN
 from aurora.rest.schemas import Body, Moment, PageQuery, Text

@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from aurora.actors import Actor
 from aurora.addresses import address_or_none
 from aurora.errors import Denied
-from aurora.rest import credentials
+from aurora.identity import credentials
 
 
 class CredentialAuthentication(BaseAuthentication):

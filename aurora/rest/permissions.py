@@ -12,7 +12,7 @@ from rest_framework.request import Request
 
 from aurora.actors import Actor
 from aurora.errors import Denied
-from aurora.rest.credentials import role_of
+from aurora.identity.credentials import role_of
 from aurora.roles import permissions_of
 
 PUBLIC = "public"

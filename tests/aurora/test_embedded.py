@@ -16,8 +16,8 @@ import redis
 from aurora.embedded import group, locations
 from aurora.embedded.group import AlreadyRunning, Child, Group
 from aurora.embedded.servers import Postgres, Redis
+from aurora.identity import accounts
 from aurora.management.commands import up
-from aurora.rest import accounts
 from tests.waiting import until
 
 QUICK = {"fsync": "off"}

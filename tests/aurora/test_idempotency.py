@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aurora.rest.credentials import create_api_key
+from aurora.identity.credentials import create_api_key
 from tests.cast import ADMIN, ApiClient
 
 pytestmark = pytest.mark.django_db

@@ -12,7 +12,7 @@ from django.test import Client
 
 from aurora.actors import Actor
 from aurora.errors import Conflict, Denied, Invalid, Missing, Unavailable
-from aurora.rest import credentials
+from aurora.identity import credentials
 from realtime import tickets
 from realtime.consumers import close_code
 from realtime.routing import _without_secrets, application

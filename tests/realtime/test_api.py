@@ -8,7 +8,7 @@ import pytest
 from django.contrib.auth.models import Group, User
 from django.test import Client
 
-from aurora.rest import credentials
+from aurora.identity import credentials
 from realtime import tickets
 
 pytestmark = pytest.mark.urls("realtime.urls")

@@ -11,7 +11,7 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 
-from aurora.rest import accounts
+from aurora.identity import accounts
 
 
 class Command(BaseCommand):

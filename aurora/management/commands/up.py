@@ -22,9 +22,9 @@ from django.db.migrations.executor import MigrationExecutor
 from aurora.embedded import group, locations
 from aurora.embedded.group import AlreadyRunning, Child, Group
 from aurora.embedded.servers import Postgres, Redis, Server, ServerFailed
+from aurora.identity import accounts
 from aurora.observability import metrics
 from aurora.observability.probe import LOOPBACK_OF
-from aurora.rest import accounts
 
 READY_SECONDS = 60.0
 """After so long without an answer from the web process there is a log line; the start goes on."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from django.contrib.auth.models import User
 
+from aurora.identity.credentials import create_api_key
 from aurora.models import ApiKey, AuditEntry, DeadLetter, OutboxEvent
-from aurora.rest.credentials import create_api_key
 from tests.cast import ADMIN, make_user
 from tests.console_pages import signed_in, text_of
 

@@ -8,7 +8,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 
-from aurora.rest.credentials import role_of
+from aurora.identity.credentials import role_of
 from tests.cast import make_user
 
 pytestmark = pytest.mark.django_db

@@ -13,10 +13,9 @@ from django.utils import timezone
 
 from aurora import audit
 from aurora.actors import Actor
-from aurora.errors import Conflict, Invalid, Missing
+from aurora.errors import Conflict, Invalid, Missing, Problem
+from aurora.identity.credentials import role_of
 from aurora.models import RefreshToken
-from aurora.rest.credentials import role_of
-from aurora.rest.problems import problem
 from aurora.roles import ROLES
 
 CONSOLE_ROLES = frozenset(ROLES) - {"api_service"}
@@ -141,7 +140,10 @@ def _check_password(password: str, user: User) -> None:
     try:
         validate_password(password, user)
     except ValidationError as error:
-        faults = [problem(["body", "password"], f"Value error, {text}", "value_error") for text in error.messages]
+        faults: list[Problem] = [
+            {"loc": ["body", "password"], "msg": f"Value error, {text}", "type": "value_error"}
+            for text in error.messages
+        ]
         raise Invalid(problems=faults) from None
 
 

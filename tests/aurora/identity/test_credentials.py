@@ -1,22 +1,19 @@
-"""Tokens, API keys, accounts."""
+"""Tokens and API keys."""
 
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import jwt
 import pytest
 from django.conf import settings as live
-from django.contrib.auth.models import User
-from django.db import connection
 from django.utils import timezone
 
-from aurora.errors import Conflict, Denied
-from aurora.models import ApiKey, AuditEntry, RefreshToken
-from aurora.rest import accounts, credentials
-from tests.cast import ADMIN, ANALYST, PASSWORD, ApiClient, make_user
+from aurora.errors import Denied
+from aurora.identity import accounts, credentials
+from aurora.models import ApiKey, RefreshToken
+from tests.cast import ADMIN, PASSWORD, ApiClient, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -125,75 +122,9 @@ def test_the_right_prefix_with_a_wrong_secret_is_refused():
         credentials.actor_from_api_key(key[:-1] + ("a" if key[-1] != "a" else "b"))
 
 
-def test_a_new_account_can_sign_in_and_leaves_an_audit_entry():
-    admin = ApiClient("admin")
-    body = {"username": "new.analyst", "password": "long-enough-7x", "role": "analyst"}
-    assert admin.call("POST", "/users", body).status_code == 201
-    assert _sign_in(ApiClient(), "new.analyst", "long-enough-7x").status_code == 200
-    assert AuditEntry.objects.filter(action="user.created", target_type="user").exists()
-
-
-def test_a_weak_password_is_refused_in_list_form():
-    answer = ApiClient("admin").call("POST", "/users", {"username": "a", "password": "1234", "role": "viewer"})
-    assert answer.status_code == 400
-    assert answer.json()["detail"][0]["loc"] == ["body", "password"]
-
-
-def test_a_taken_name_conflicts():
-    user = make_user("viewer")
-    body = {"username": user.username, "password": "long-enough-7x", "role": "viewer"}
-    assert ApiClient("admin").call("POST", "/users", body).status_code == 409
-
-
-@pytest.mark.parametrize("change", [{"role": "viewer"}, {"is_active": False}])
-def test_the_last_admin_cannot_be_demoted(change):
-    make_user("admin", "root")
-    with pytest.raises(Conflict):
-        accounts.edit_account(username="root", changes=change, actor=ADMIN)
-
-
-def test_the_last_admin_cannot_be_removed():
-    make_user("admin", "root")
-    with pytest.raises(Conflict):
-        accounts.delete_account(username="root", actor=ADMIN)
-    assert User.objects.filter(username="root").exists()
-
-
-def test_one_of_two_admins_can_be_removed():
-    make_user("admin", "root")
-    make_user("admin", "second")
-    accounts.delete_account(username="second", actor=ADMIN)
-    assert not User.objects.filter(username="second").exists()
-
-
 def test_a_changed_password_ends_the_refresh_tokens():
     user = make_user("viewer")
     token = credentials.sign_in(username=user.username, password=PASSWORD).refresh_token
     accounts.edit_account(username=user.username, changes={"password": "another-long-9z"}, actor=ADMIN)
     with pytest.raises(Denied):
         credentials.refresh(refresh_token=token)
-
-
-def test_only_an_admin_manages_accounts():
-    with pytest.raises(Denied):
-        accounts.create_account(username="x", password="long-enough-7x", role="admin", actor=ANALYST)
-
-
-@pytest.mark.django_db(transaction=True)
-def test_two_admins_demoted_at_once_leave_one_without_a_deadlock():
-    for number in range(4):
-        names = [make_user("admin", f"adm-{number}-{place}").username for place in "ab"]
-        with ThreadPoolExecutor(2) as pool:
-            outcomes = list(pool.map(_demoted, names))
-        assert sorted(outcomes) == ["Conflict", "demoted"]
-        User.objects.all().delete()
-
-
-def _demoted(username: str) -> str:
-    try:
-        accounts.edit_account(username=username, changes={"role": "viewer"}, actor=ADMIN)
-    except Conflict:
-        return "Conflict"
-    finally:
-        connection.close()
-    return "demoted"
