@@ -1,7 +1,8 @@
 """Credentials: access and refresh tokens of people, API keys of programs. Minting, checking, ending them.
 
-Access tokens are JWTs (RFC 7519), HS256, claims `sub, role, exp, iat, jti`. Refresh tokens are opaque, rotate at every use, and belong to a
-family: a used one that comes again is theft or a copy, and ends the family (RFC 9700, section 4.14.2).
+Access tokens are JWTs (RFC 7519), HS256, claims `sub, role, exp, iat, jti`; the role counts as the account has it now, and `jti` ends in a mark of
+the password, so that a token dies with the password it was got by. Refresh tokens are opaque, rotate at every use, and belong to a family: a used
+one that comes again is theft or a copy, and ends the family (RFC 9700, section 4.14.2). Whoever locks an account and its tokens locks the account first.
 API keys are 256 random bits, so a plain SHA-256 of them cannot be guessed back; the prefix finds the row.
 """
 
@@ -23,6 +24,7 @@ from django.contrib.auth import authenticate
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, Group, User
 from django.db import transaction
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
 
 from aurora import audit, statements
 from aurora.actors import Actor
@@ -39,7 +41,7 @@ _BAD_KEY = "Invalid API key"
 
 # Every request asks one of these; composing it through the ORM takes three times as long as running it.
 _ACCOUNT = f"""
-    SELECT id, is_superuser, array(SELECT name FROM {Group._meta.db_table} AS held
+    SELECT id, password, is_superuser, array(SELECT name FROM {Group._meta.db_table} AS held
                                    JOIN {User.groups.through._meta.db_table} ON group_id = held.id WHERE user_id = account.id)
     FROM {User._meta.db_table} AS account WHERE username = %s AND is_active
 """
@@ -63,25 +65,31 @@ def sign_in(*, username: str, password: str) -> SignIn:
     user = authenticate(username=username, password=password)
     if not isinstance(user, User) or not role_of(user):
         raise Denied(_BAD_CREDENTIALS, is_anonymous=True)
-    return _issue(user, family=new_id())
+    with transaction.atomic():
+        account = _locked_account(user.pk)
+        # Checking a password takes its time; meanwhile it may have been changed, and what it had opened ended.
+        if account is None or not account.is_active or account.password != user.password:
+            raise Denied(_BAD_CREDENTIALS, is_anonymous=True)
+        return _issue(account, family=new_id())
 
 
 def refresh(*, refresh_token: str) -> SignIn:
     """A fresh pair for a refresh token, which is used up by it. Raises Denied; a token used before also ends its family."""
-    is_theft = False
     with transaction.atomic():
-        row = (
-            RefreshToken.objects.select_for_update().select_related("user").filter(pk=_token_id(refresh_token)).first()
-        )
-        if row is None or row.revoked_at or row.expires_at <= timezone.now() or not row.user.is_active:
+        account, row = _locked_token(refresh_token)
+        if (
+            account is None
+            or not account.is_active
+            or row is None
+            or row.revoked_at
+            or row.expires_at <= timezone.now()
+        ):
             raise Denied(_BAD_TOKEN, is_anonymous=True)
-        is_theft = row.used_at is not None
-        if is_theft:
-            RefreshToken.objects.filter(family=row.family).update(revoked_at=timezone.now())
-        else:
+        if row.used_at is None:
             row.used_at = timezone.now()
             row.save(update_fields=["used_at"])
-            return _issue(row.user, family=row.family)
+            return _issue(account, family=row.family)
+        RefreshToken.objects.filter(family=row.family).update(revoked_at=timezone.now())
     raise Denied(_BAD_TOKEN, is_anonymous=True)
 
 
@@ -89,21 +97,21 @@ def sign_out(*, refresh_token: str) -> None:
     """Ends the token's family. An unknown token is no error: it is as dead as it can be."""
     with transaction.atomic():
         # Behind a refresh that is under way, whose new token would else outlive its family.
-        row = RefreshToken.objects.select_for_update().filter(pk=_token_id(refresh_token)).first()
-        if row is None:
-            return
-        RefreshToken.objects.filter(family=row.family, revoked_at=None).update(revoked_at=timezone.now())
+        _, row = _locked_token(refresh_token)
+        if row is not None:
+            RefreshToken.objects.filter(family=row.family, revoked_at=None).update(revoked_at=timezone.now())
 
 
 def actor_from_token(token: str, *, address: str = "") -> Actor:
     """The user of an access token, with the role that the account has now. Raises Denied(is_anonymous=True)."""
-    username = str(_claims(token)["sub"])
+    claims = _claims(token)
+    username = str(claims["sub"])
     with statements.cursor() as cursor:
         cursor.execute(_ACCOUNT, [username])
         found = cursor.fetchone()
-    if found is None:
+    if found is None or not hmac.compare_digest(str(claims["jti"]).rpartition(".")[2].encode(), _mark_of(found[1])):
         raise Denied(_BAD_TOKEN, is_anonymous=True)
-    user_id, is_superuser, groups = found
+    user_id, _, is_superuser, groups = found
     return _actor(user_id, username, _widest_role(is_superuser, groups), address)
 
 
@@ -178,6 +186,27 @@ def _actor(user_id: int, username: str, role: str, address: str) -> Actor:
     return Actor(name=username, role=role, address=address, user_id=user_id)
 
 
+def _locked_account(account_id: int) -> User | None:
+    """The account, nobody else's to change until the transaction ends."""
+    return User.objects.select_for_update(no_key=True).filter(pk=account_id).first()
+
+
+def _locked_token(refresh_token: str) -> tuple[User | None, RefreshToken | None]:
+    """A refresh token and its account, both locked; None for what there is not."""
+    tokens = RefreshToken.objects.filter(pk=_token_id(refresh_token))
+    owner = tokens.values_list("user_id", flat=True).first()
+    if owner is None:
+        return None, None
+    # The order matters: a change of the account holds the account when it comes to the tokens.
+    account = _locked_account(owner)
+    return account, tokens.select_for_update(no_key=True).first()
+
+
+def _mark_of(password_hash: str) -> bytes:
+    """What tells a later password of an account from an earlier one, and nothing of either."""
+    return salted_hmac("aurora.access_token", password_hash, algorithm="sha256").hexdigest()[:16].encode()
+
+
 def _issue(user: User, *, family: UUID) -> SignIn:
     now, role = int(time.time()), role_of(user)
     claims = {
@@ -185,7 +214,7 @@ def _issue(user: User, *, family: UUID) -> SignIn:
         "role": role,
         "iat": now,
         "exp": now + settings.ACCESS_TOKEN_SECONDS,
-        "jti": str(new_id()),
+        "jti": f"{new_id()}.{_mark_of(user.password).decode()}",
     }
     lifetime = timedelta(seconds=settings.REFRESH_TOKEN_SECONDS)
     secret = secrets.token_urlsafe(32)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import jwt
 import pytest
 from django.conf import settings as live
+from django.db import connection
 from django.utils import timezone
 
 from aurora.errors import Denied
 from aurora.identity import accounts, credentials
 from aurora.models import ApiKey, RefreshToken
 from tests.cast import ADMIN, PASSWORD, ApiClient, make_user
+from tests.waiting import until
 
 pytestmark = pytest.mark.django_db
 
@@ -26,10 +30,15 @@ def _bearer(token: str) -> dict[str, str]:
     return {"HTTP_AUTHORIZATION": f"Bearer {token}"}
 
 
-def _forged(**changes) -> str:
-    now = int(time.time())
-    claims = {"sub": "ana", "role": "admin", "iat": now, "exp": now + 60, "jti": "1"} | changes
-    return jwt.encode(claims, live.SECRET_KEY, algorithm="HS256")
+def _token(username: str, **changes) -> str:
+    """An access token as the account got it, or with other claims under a right signature."""
+    token = credentials.sign_in(username=username, password=PASSWORD).access_token
+    claims = jwt.decode(token, live.SECRET_KEY, algorithms=["HS256"])
+    return jwt.encode(claims | changes, live.SECRET_KEY, algorithm="HS256")
+
+
+def _me(token: str):
+    return ApiClient().call("GET", "/users/me", **_bearer(token))
 
 
 def test_signing_in_gives_tokens_that_work():
@@ -52,27 +61,43 @@ def test_an_unknown_user_and_a_wrong_password_get_the_same_answer():
 
 def test_an_expired_token_is_refused():
     make_user("admin", "ana")
-    answer = ApiClient().call("GET", "/users/me", **_bearer(_forged(exp=int(time.time()) - 1)))
-    assert answer.status_code == 401
+    assert _me(_token("ana", exp=int(time.time()) - 1)).status_code == 401
 
 
 def test_a_token_of_another_key_is_refused():
     make_user("admin", "ana")
-    token = jwt.encode(
-        {"sub": "ana", "role": "admin", "iat": 1, "exp": 9999999999, "jti": "1"}, "x" * 50, algorithm="HS256"
-    )
-    assert ApiClient().call("GET", "/users/me", **_bearer(token)).status_code == 401
+    claims = jwt.decode(_token("ana"), options={"verify_signature": False})
+    assert _me(jwt.encode(claims, "x" * 50, algorithm="HS256")).status_code == 401
 
 
 def test_the_role_is_the_accounts_not_the_tokens():
     make_user("viewer", "ana")
-    assert ApiClient().call("GET", "/users/me", **_bearer(_forged())).json()["role"] == "viewer"
+    assert _me(_token("ana", role="admin")).json()["role"] == "viewer"
 
 
-def test_a_removed_account_is_out_at_once():
-    user = make_user("viewer", "ana")
-    user.delete()
-    assert ApiClient().call("GET", "/users/me", **_bearer(_forged())).status_code == 401
+def test_a_change_of_role_counts_for_tokens_that_are_out():
+    make_user("analyst", "ana")
+    token = _token("ana")
+    accounts.edit_account(username="ana", changes={"role": "viewer"}, actor=ADMIN)
+    assert _me(token).json()["role"] == "viewer"
+
+
+@pytest.mark.parametrize("change", [{"is_active": False}, {"password": "another-long-9z"}])
+def test_a_token_ends_with_its_account_and_with_its_password(change):
+    make_user("viewer", "ana")
+    token = _token("ana")
+    assert _me(token).status_code == 200
+    accounts.edit_account(username="ana", changes=change, actor=ADMIN)
+    assert _me(token).status_code == 401
+
+
+def test_a_token_of_a_removed_account_opens_no_later_one_of_its_name():
+    make_user("viewer", "ana")
+    token = _token("ana")
+    accounts.delete_account(username="ana", actor=ADMIN)
+    assert _me(token).status_code == 401
+    make_user("viewer", "ana")
+    assert _me(token).status_code == 401
 
 
 def test_a_refresh_token_is_good_once_and_its_reuse_ends_the_family():
@@ -128,3 +153,50 @@ def test_a_changed_password_ends_the_refresh_tokens():
     accounts.edit_account(username=user.username, changes={"password": "another-long-9z"}, actor=ADMIN)
     with pytest.raises(Denied):
         credentials.refresh(refresh_token=token)
+
+
+class HoldingValidator:
+    """A password validator that takes its time: `edit_account` waits in it while it holds the account."""
+
+    reached, may_go_on = threading.Event(), threading.Event()
+
+    def validate(self, password, user=None):
+        self.reached.set()
+        assert self.may_go_on.wait(20)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("end", [credentials.refresh, credentials.sign_out])
+def test_a_token_used_while_its_password_changes_waits_for_it_without_a_deadlock(end, settings):
+    user = make_user("viewer")
+    token = credentials.sign_in(username=user.username, password=PASSWORD).refresh_token
+    HoldingValidator.reached.clear()
+    HoldingValidator.may_go_on.clear()
+    settings.AUTH_PASSWORD_VALIDATORS = [{"NAME": f"{__name__}.HoldingValidator"}]
+    with ThreadPoolExecutor(2) as pool:
+        try:
+            changes = {"password": "another-long-9z"}
+            edited = pool.submit(_closing, accounts.edit_account, username=user.username, changes=changes, actor=ADMIN)
+            assert HoldingValidator.reached.wait(20)
+            ended = pool.submit(_closing, end, refresh_token=token)
+            until(_somebody_waits_for_a_lock)
+        finally:
+            HoldingValidator.may_go_on.set()
+        assert edited.exception() is None
+        assert isinstance(ended.exception(), Denied) == (end is credentials.refresh)
+    assert not RefreshToken.objects.filter(revoked_at=None).exists()
+
+
+def _closing(verb, **arguments):
+    try:
+        return verb(**arguments)
+    finally:
+        connection.close()
+
+
+def _somebody_waits_for_a_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        return bool(cursor.fetchone()[0])
