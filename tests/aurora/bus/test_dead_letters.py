@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from io import StringIO
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -108,10 +108,18 @@ def test_the_command_puts_all_back_and_says_how_many(redis_client):
 
 def test_the_command_goes_on_after_one_that_cannot_be_put_back(redis_client):
     letter = _buried(redis_client)
-    with pytest.raises(CommandError, match="1 not put back"):
+    with pytest.raises(CommandError, match="not all were put back"):
         call_command("redrive", "nonsense", str(letter.id), stdout=StringIO(), stderr=(errors := StringIO()))
     assert "nonsense: Not Found" in errors.getvalue()
     assert OutboxEvent.objects.count() == 1
+
+
+def test_one_that_can_never_be_put_back_is_named_and_does_not_fail_the_others_run_for_good(redis_client):
+    broken, whole = _buried(redis_client, id="not-a-uuid"), _buried(redis_client)
+    call_command("redrive", "--all", stdout=(out := StringIO()), stderr=(errors := StringIO()))
+    assert out.getvalue() == "1 put back, 1 not\n"
+    assert errors.getvalue() == f"{broken.id}: The message has no readable id or type: it cannot be put back\n"
+    assert OutboxEvent.objects.get().event_id == UUID(whole.event_id)
 
 
 @pytest.mark.parametrize("arguments", [[], ["--all", str(uuid4())]])
