@@ -1,8 +1,8 @@
 """From ASGI to Django's WSGI handler: one hop to a thread a request.
 
 Django's own ASGI handler changes threads several times a request and a2wsgi once for each piece of the answer; docs/decisions/0001 has the
-figures. The body is read here, on the event loop, before a thread is taken: a sender that dribbles holds no thread, and one that exceeds the
-limit is not read to the end.
+figures. The body is read here, on the event loop, before a thread is taken: a sender that dribbles holds no thread and is given up in the end, and
+one that exceeds the limit is not read to the end.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import io
 import sys
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
 from typing import Any
 
-from aurora.rest.middleware import BODY_TOO_LARGE
+from aurora.rest.middleware import REFUSED
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -27,6 +28,10 @@ _SMALL = 1 << 20
 """Answers up to this size go out in one piece."""
 
 
+BODY_SECONDS = 120.0
+"""What a caller is given to send its body."""
+
+
 class ClientGone(Exception):
     """The caller hung up before its request was whole."""
 
@@ -34,19 +39,24 @@ class ClientGone(Exception):
 class WsgiBridge:
     """An ASGI application for `http` scopes around a WSGI application.
 
-    `threads` is how many requests run at once; `max_body` the bytes of a body that are read, beyond which the application gets an empty body
-    and `environ[BODY_TOO_LARGE]`.
+    `threads` is how many requests run at once. Of a body with more than `max_body` bytes, or that takes longer than `body_seconds`, the
+    application gets nothing but the status to answer with, in `environ[REFUSED]`.
     """
 
-    def __init__(self, application: WsgiApp, *, threads: int, max_body: int) -> None:
-        self.application, self.max_body = application, max_body
+    def __init__(
+        self, application: WsgiApp, *, threads: int, max_body: int, body_seconds: float = BODY_SECONDS
+    ) -> None:
+        self.application, self.max_body, self.body_seconds = application, max_body, body_seconds
         self.threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="request")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            body = await self._read(scope, receive)
+            async with asyncio.timeout(self.body_seconds):
+                body = await self._read(scope, receive)
         except ClientGone:
             return
+        except TimeoutError:
+            body = HTTPStatus.REQUEST_TIMEOUT
         loop = asyncio.get_running_loop()
         answer = _Answer(loop, send)
         context = contextvars.copy_context()
@@ -54,10 +64,10 @@ class WsgiBridge:
         await loop.run_in_executor(self.threads, context.run, answer.produce, self.application, environ)
         await answer.finish()
 
-    async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
-        """The whole body, or None when it exceeds the limit."""
+    async def _read(self, scope: Scope, receive: Receive) -> bytes | HTTPStatus:
+        """The whole body, or the status that refuses it."""
         if _declared_length(scope) > self.max_body:
-            return None
+            return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
         pieces: list[bytes] = []
         size = 0
         while True:
@@ -67,7 +77,7 @@ class WsgiBridge:
             pieces.append(message.get("body", b""))
             size += len(pieces[-1])
             if size > self.max_body:
-                return None
+                return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
             if not message.get("more_body"):
                 return b"".join(pieces)
 
@@ -135,8 +145,12 @@ def _declared_length(scope: Scope) -> int:
     return 0
 
 
-def _environ(scope: Scope, body: bytes | None) -> Environ:
-    """PEP 3333's dictionary. Header bytes become Latin-1 text, as there; a repeated header is joined by commas."""
+def _environ(scope: Scope, read: bytes | HTTPStatus) -> Environ:
+    """PEP 3333's dictionary. Header bytes become Latin-1 text, as there; a repeated header is joined by commas.
+
+    A header with an underscore in its name is dropped: it would be taken for the one with a hyphen, which a proxy has set or taken away.
+    """
+    body = read if isinstance(read, bytes) else b""
     server = scope.get("server") or ("localhost", 80)
     client = scope.get("client") or ("", 0)
     environ: Environ = {
@@ -152,18 +166,20 @@ def _environ(scope: Scope, body: bytes | None) -> Environ:
         "REMOTE_ADDR": client[0],
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": scope.get("scheme", "http"),
-        "wsgi.input": io.BytesIO(body or b""),
+        "wsgi.input": io.BytesIO(body),
         "wsgi.errors": sys.stderr,
         "wsgi.multithread": True,
         "wsgi.multiprocess": True,
         "wsgi.run_once": False,
     }
     for raw_name, raw_value in scope["headers"]:
+        if b"_" in raw_name:
+            continue
         name = raw_name.decode("latin-1").upper().replace("-", "_")
         key = name if name in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{name}"
         value = raw_value.decode("latin-1")
         environ[key] = f"{environ[key]},{value}" if key in environ else value
-    environ["CONTENT_LENGTH"] = str(len(body or b""))
-    if body is None:
-        environ[BODY_TOO_LARGE] = True
+    environ["CONTENT_LENGTH"] = str(len(body))
+    if isinstance(read, HTTPStatus):
+        environ[REFUSED] = read
     return environ

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, URLResolver, include, path
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_safe
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from aurora.observability import health, metrics
 from aurora.rest import api
+
+_PUBLIC_PAGE: dict[str, Any] = {
+    "permission_classes": [],
+    "authentication_classes": [],
+    "http_method_names": ["get", "head"],
+}
+
+
+def _read_only(view: Callable[[HttpRequest], HttpResponse]) -> Callable[..., HttpResponse]:
+    """For the probes. Without the exemption, whoever posts to one would be told of a CSRF token instead of the method."""
+    return csrf_exempt(require_safe(view))
+
 
 _API_V1: list[URLPattern | URLResolver] = [
     path("auth/token", api.Token.as_view()),
@@ -27,12 +45,12 @@ _API_V1: list[URLPattern | URLResolver] = [
 ]
 
 urlpatterns = [
-    path("health/live", health.live),
-    path("health/ready", health.ready),
-    path("metrics", metrics.scrape),
+    path("health/live", _read_only(health.live)),
+    path("health/ready", _read_only(health.ready)),
+    path("metrics", _read_only(metrics.scrape)),
     path("api/v1/", include(_API_V1)),
-    path("api/schema", SpectacularAPIView.as_view(permission_classes=[], authentication_classes=[]), name="schema"),
-    path("api/docs", SpectacularSwaggerView.as_view(permission_classes=[], authentication_classes=[])),
+    path("api/schema", SpectacularAPIView.as_view(**_PUBLIC_PAGE), name="schema"),
+    path("api/docs", SpectacularSwaggerView.as_view(**_PUBLIC_PAGE)),
     path("admin/", admin.site.urls),
     path("", include("realtime.page_urls")),
 ]

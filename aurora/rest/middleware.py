@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from http import HTTPStatus
 
 import structlog
 from django.conf import settings
@@ -14,8 +15,8 @@ from aurora.ids import new_id
 from aurora.rest import problems
 from aurora.rest.auth import address_of
 
-BODY_TOO_LARGE = "aurora.body_too_large"
-"""Set in the WSGI environ by `aurora.bridge` for a body that it did not read to the end."""
+REFUSED = "aurora.refused"
+"""In the WSGI environ, from `aurora.bridge`: the status to answer with, for a body that it did not read to the end."""
 
 _REQUEST_ID = "HTTP_X_REQUEST_ID"
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
@@ -35,11 +36,16 @@ class EdgeMiddleware:
         request.META[_REQUEST_ID] = sent if _SANE_REQUEST_ID.fullmatch(sent) else str(new_id())
         response = self._answer(request)
         response.headers["X-Request-ID"] = request.META[_REQUEST_ID]
+        # Django's own middleware adds it to what it sees; answers made here, and to hosts that are not ours, it does not.
+        response.headers.setdefault("X-Content-Type-Options", "nosniff")
         return response
 
     def _answer(self, request: HttpRequest) -> HttpResponseBase:
-        if request.META.get(BODY_TOO_LARGE):
-            return problems.from_status(413)
+        if status := request.META.get(REFUSED):
+            # Whoever sends too slowly is not waited for any longer; whoever sends too much would miss the answer, were the connection closed.
+            return problems.from_status(
+                status, {"Connection": "close"} if status == HTTPStatus.REQUEST_TIMEOUT else None
+            )
         if "\0" in request.path:
             return problems.from_status(404)  # the name of nothing, and of nothing that PostgreSQL can be asked for
         _forget_strange_session(request)

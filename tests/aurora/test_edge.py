@@ -141,3 +141,18 @@ def test_a_time_outside_of_the_calendar_is_not_kept(analyst, moment):
 def test_a_name_that_has_no_address_is_refused(name):
     answer = ApiClient("admin").call("POST", "/users", {"username": name, "password": PASSWORD, "role": "viewer"})
     assert (answer.status_code, answer.json()["detail"][0]["loc"]) == (400, ["body", "username"])
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/metrics", "/api/docs", "/api/schema"])
+@pytest.mark.parametrize("method", ["OPTIONS", "POST", "TRACE"])
+def test_what_is_only_read_has_no_other_method(path, method):
+    answer = ApiClient(enforce_csrf_checks=True).generic(method, path)
+    assert answer.status_code == HTTPStatus.METHOD_NOT_ALLOWED
+    assert {"GET", "HEAD"} <= set(answer.headers["Allow"].split(", "))
+
+
+@pytest.mark.parametrize("host", ["testserver", "evil.example"])
+def test_the_edges_own_answers_are_whole_and_never_guessed_at(host):
+    answer = ApiClient().get("/api/v1/nonsense", HTTP_HOST=host)
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Content-Length"] == str(len(answer.content))

@@ -26,6 +26,7 @@ class Command(BaseCommand):
             access_log=False,
             server_header=False,
             proxy_headers=False,  # whose X-Forwarded-For is believed, `aurora.rest.auth` decides
+            http="aurora.protocol:HttpProtocol",
             ws="realtime.protocol:WebSocketProtocol",
             ws_per_message_deflate=False,  # frames are small and many; deflating each for each client costs more than it saves
             ws_ping_interval=20.0,
