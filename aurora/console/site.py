@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from functools import wraps
+from http import HTTPStatus
 from typing import Any
 
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.template.response import TemplateResponse
 from unfold.sites import UnfoldAdminSite
 
@@ -38,13 +39,31 @@ class Console(UnfoldAdminSite):
         @wraps(guarded)
         def with_policy(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             response: HttpResponseBase = guarded(request, *args, **kwargs)
-            response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
+            _set_policy(response)
             return response
 
         return with_policy
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        response = super().login(request, extra_context)
+        _set_policy(response)
+        form = (getattr(response, "context_data", None) or {}).get("form")
+        if form is not None and form.retry_after:
+            response.status_code = HTTPStatus.TOO_MANY_REQUESTS
+            response.headers["Retry-After"] = str(form.retry_after)
+        return response
+
+    def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        response = super().logout(request, extra_context)
+        _set_policy(response)
+        return response
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         parts = overview.parts(permissions=actor_of(request).permissions)
         figures = [figure for part in parts for figure in part.figures]
         panels = [panel for part in parts for panel in part.panels]
         return super().index(request, {"figures": figures, "panels": panels, **(extra_context or {})})
+
+
+def _set_policy(response: HttpResponseBase) -> None:
+    response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY

@@ -73,7 +73,7 @@ UNFOLD: dict[str, Any] = {
     "COLORS": {"primary": _PRIMARY, "base": _BASE},
     "STYLES": [_tokens, _styles],
     "SCRIPTS": [_script],
-    "LOGIN": {"image": _login_image},
+    "LOGIN": {"image": _login_image, "form": "aurora.console.sign_in.SignInForm"},
     "SIDEBAR": {
         "show_search": False,
         "show_all_applications": False,

@@ -45,6 +45,12 @@ def require_room(decision: Decision) -> None:
     raise RateLimited(refusal_sentence(decision), retry_after=decision.retry_after)
 
 
+def require_room_to_sign_in(request: HttpRequest, username: str) -> None:
+    """Counts an attempt against the caller's address and against the name, as the API does. Raises RateLimited. For the console's form."""
+    require_room(spend(request, ("login",), None))
+    require_room_for_name(request, username)
+
+
 def require_room_for_name(request: HttpRequest, username: str) -> None:
     """Counts an attempt to sign in under a name, from wherever it comes, and raises RateLimited when there were too many.
 

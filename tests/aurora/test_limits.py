@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from aurora.rest import limits
-from tests.cast import ApiClient
+from tests.cast import PASSWORD, ApiClient, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -60,6 +60,24 @@ def test_guesses_under_one_name_are_limited_wherever_they_come_from(quota):
     assert [answer.status_code for answer in answers] == [401, 401, 401, 429, 429]
     wait = answers[4].headers["Retry-After"]
     assert answers[4].json() == {"detail": f"Rate limit exceeded. Try again in {wait} seconds."}
+
+
+def test_guesses_at_the_console_and_at_the_api_share_one_quota(quota):
+    quota("login", 3)
+    make_user("admin", "root")
+    guess, right = {"username": "root", "password": "guess"}, {"username": "root", "password": PASSWORD}
+    assert ApiClient().call("POST", "/auth/token", guess).status_code == 401
+    answers = [ApiClient().post("/admin/login/", form) for form in (guess, guess, right)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    wait = answers[2].headers["Retry-After"]
+    assert f"Rate limit exceeded. Try again in {wait} seconds." in answers[2].content.decode()
+
+
+def test_guesses_at_the_console_under_one_name_are_limited_wherever_they_come_from(quota):
+    quota("login", 2)
+    form = {"username": "Somebody", "password": "guess"}
+    answers = [ApiClient().post("/admin/login/", form, REMOTE_ADDR=f"198.51.100.{host}") for host in range(1, 5)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429, 429]
 
 
 def test_overloaded_intake_says_503_so_that_senders_repeat(quota):

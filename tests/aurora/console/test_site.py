@@ -50,6 +50,20 @@ def test_signing_in_leads_to_the_page_that_was_asked_for():
     assert answer.headers["Location"] == "/admin/cases/alert/"
 
 
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_the_way_in_has_the_consoles_policy(method):
+    assert "script-src 'self'" in getattr(Client(), method)("/admin/login/").headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize(
+    "next_page", ["//evil.example", "https://evil.example/", "/\\evil.example", "javascript:alert(1)"]
+)
+def test_signing_in_leads_nowhere_else(next_page):
+    make_user("viewer", "vera")
+    form = {"username": "vera", "password": PASSWORD, "next": next_page}
+    assert Client().post("/admin/login/", form).headers["Location"] == "/admin/"
+
+
 def test_the_sidebar_offers_only_what_the_role_may_see():
     shown = text_of(signed_in("operator").get("/admin/"))
     assert "/admin/cases/alert/" in shown
