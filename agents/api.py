@@ -12,7 +12,8 @@ from agents.builtin.contract import Task
 from agents.models import Agent
 from agents.schemas import AgentPatch, BreakerCommand, DispatchIn, EventQuery, InvestigationIn, InvestigationQuery
 from aurora.ids import new_id
-from aurora.rest.pagination import envelope, page_of
+from aurora.rest.pagination import page_by_name, page_of
+from aurora.rest.schemas import PageQuery
 from aurora.rest.views import ApiView, uuid_of
 
 
@@ -55,7 +56,7 @@ class Agents(ApiView):
     permissions = {"GET": "agents:read"}
 
     def get(self, request: Request) -> Response:
-        return Response(envelope([registry.describe(agent) for agent in Agent.objects.all()]))
+        return Response(page_by_name(Agent.objects.all(), self.query(PageQuery), registry.describe, name="agent_type"))
 
 
 class AgentDetail(ApiView):

@@ -8,7 +8,7 @@ from typing import Any
 from django.contrib.auth.models import Group, User
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, connection, transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from aurora import audit
@@ -22,7 +22,7 @@ CONSOLE_ROLES = frozenset(ROLES) - {"api_service"}
 """Roles whose accounts may sign in to the console; programs have no business there."""
 
 
-_LAST_ADMIN_LOCK = 0xAD0115
+_ACCOUNTS_LOCK = 0xAD0115
 
 
 def account_data(user: User) -> dict[str, Any]:
@@ -36,18 +36,18 @@ def account_data(user: User) -> dict[str, Any]:
 
 
 def create_account(*, username: str, password: str, role: str, actor: Actor) -> User:
-    """A new account. Raises Denied, Invalid (a password the validators refuse), Conflict (the name is taken)."""
+    """A new account. Raises Denied, Invalid (a password the validators refuse), Conflict (the name is taken, be it in capitals)."""
     actor.require("users:manage")
     user = User(username=username, is_staff=role in CONSOLE_ROLES)
     _check_password(password, user)
     user.set_password(password)
-    try:
-        with transaction.atomic():
-            user.save()
-            user.groups.set([_group(role)])
-            audit.record(actor, "user.created", user, after={"username": username, "role": role})
-    except IntegrityError:
-        raise Conflict(f"The user {username!r} exists") from None
+    with transaction.atomic():
+        _lock_accounts()
+        if User.objects.filter(username__iexact=username).exists():
+            raise Conflict(f"The user {username!r} exists, if perhaps in other letters")
+        user.save()
+        user.groups.set([_group(role)])
+        audit.record(actor, "user.created", user, after={"username": username, "role": role})
     return user
 
 
@@ -127,9 +127,9 @@ def _keep_an_admin(user: User, role: str, is_active: bool) -> None:
 
 
 def _lock_accounts() -> None:
-    """Lets changes that may cost an admin take turns, before any of them holds an account: two that lock each other's would wait for ever."""
+    """Lets new accounts, and changes that may cost an admin, take turns before any of them holds an account: two that lock each other's would wait for ever."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LAST_ADMIN_LOCK])
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_ACCOUNTS_LOCK])
 
 
 def _sign_out_everywhere(user: User) -> None:

@@ -28,7 +28,7 @@ from django.utils.crypto import salted_hmac
 
 from aurora import audit, statements
 from aurora.actors import Actor
-from aurora.errors import Denied, Invalid, Missing
+from aurora.errors import Denied, Invalid, Missing, Problem
 from aurora.ids import new_id
 from aurora.models import ApiKey, RefreshToken
 from aurora.roles import ROLES
@@ -145,6 +145,13 @@ def create_api_key(*, name: str, role: str, expires_at: datetime | None, actor: 
     actor.require("users:manage")
     if role not in ROLES:
         raise Invalid(f"Unknown role: {role}")
+    if expires_at is not None and expires_at <= timezone.now():
+        fault: Problem = {
+            "loc": ["body", "expires_at"],
+            "msg": "Value error, the time has passed",
+            "type": "value_error",
+        }
+        raise Invalid(problems=[fault])
     key = KEY_PREFIX + secrets.token_urlsafe(40)
     with transaction.atomic():
         row = ApiKey.objects.create(

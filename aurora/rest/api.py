@@ -13,14 +13,15 @@ from aurora.identity import accounts, credentials
 from aurora.models import ApiKey, AuditEntry, DeadLetter
 from aurora.observability import health
 from aurora.rest import limits
-from aurora.rest.pagination import envelope, page_of
+from aurora.rest.pagination import page_by_name, page_of
 from aurora.rest.permissions import PUBLIC, SIGNED_IN
 from aurora.rest.schemas import Body, Moment, PageQuery, Text
 from aurora.rest.views import ApiView, uuid_of
 from aurora.roles import ROLES
 
 RoleWord = Annotated[str, Field(pattern=f"^({'|'.join(ROLES)})$")]
-Username = Annotated[Text, StringConstraints(min_length=1, max_length=150, pattern=r"^[\w.@+-]+$")]
+Username = Annotated[Text, StringConstraints(min_length=1, max_length=150, pattern=r"^[A-Za-z0-9_.@+-]+$")]
+"""Plain letters: of two names that look alike to whoever reads them beside a change, one would be somebody else's."""
 Password = Annotated[Text, Field(min_length=1, max_length=1024)]
 
 
@@ -116,8 +117,8 @@ class Accounts(ApiView):
     permissions = {"GET": "users:manage", "POST": "users:manage"}
 
     def get(self, request: Request) -> Response:
-        rows = User.objects.prefetch_related("groups").order_by("username")
-        return Response(envelope([accounts.account_data(row) for row in rows]))
+        rows = User.objects.prefetch_related("groups")
+        return Response(page_by_name(rows, self.query(PageQuery), accounts.account_data, name="username"))
 
     def post(self, request: Request) -> Response:
         body = self.body(AccountBody)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -38,6 +39,40 @@ def test_a_taken_name_conflicts():
     user = make_user("viewer")
     body = {"username": user.username, "password": "long-enough-7x", "role": "viewer"}
     assert ApiClient("admin").call("POST", "/users", body).status_code == 409
+
+
+@pytest.mark.parametrize("name", ["ANA", "\u0430na", "\uff41na", "ana\n"])
+def test_a_name_that_reads_like_another_one_is_refused(name):
+    make_user("admin", "ana")
+    body = {"username": name, "password": "long-enough-7x", "role": "viewer"}
+    assert ApiClient("admin").call("POST", "/users", body).status_code in (400, 409)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_accounts_made_at_once_under_one_name_one_is_there():
+    with ThreadPoolExecutor(2) as pool:
+        outcomes = list(pool.map(_created, ["ana", "ANA"]))
+    assert sorted(outcomes) == ["Conflict", "created"]
+
+
+@pytest.mark.parametrize("path", ["/users", "/agents"])
+def test_short_lists_have_pages_as_well(path):
+    for _ in range(3):
+        make_user("viewer")
+    client = ApiClient("admin")
+    page = client.call("GET", f"{path}?limit=2").json()
+    names: list[str] = _names(page)
+    while page["next_cursor"]:
+        page = client.call("GET", f"{path}?limit=2&cursor={page['next_cursor']}").json()
+        names += _names(page)
+    assert names == sorted(set(names))
+    assert len(names) == page["total"] > 2
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=201", "skip=-1", "x=1", "cursor=AAA", "cursor=_w"])
+@pytest.mark.parametrize("path", ["/users", "/agents"])
+def test_short_lists_refuse_what_the_long_ones_do(path, query):
+    assert ApiClient("admin").call("GET", f"{path}?{query}").status_code == 400
 
 
 @pytest.mark.parametrize("change", [{"role": "viewer"}, {"is_active": False}])
@@ -84,3 +119,18 @@ def _demoted(username: str) -> str:
     finally:
         connection.close()
     return "demoted"
+
+
+def _created(username: str) -> str:
+    try:
+        accounts.create_account(username=username, password="long-enough-7x", role="viewer", actor=ADMIN)
+    except Conflict:
+        return "Conflict"
+    finally:
+        connection.close()
+    return "created"
+
+
+def _names(page: dict[str, Any]) -> list[str]:
+    assert len(page["items"]) <= 2
+    return [item.get("username") or item["agent_type"] for item in page["items"]]

@@ -133,6 +133,12 @@ def test_an_api_key_is_shown_once_and_stored_hashed():
     assert credentials.actor_from_api_key(key).role == "api_service"
 
 
+def test_an_api_key_that_would_be_dead_at_birth_is_refused():
+    body = {"name": "sensor", "role": "viewer", "expires_at": "2001-01-01T00:00:00Z"}
+    answer = ApiClient("admin").call("POST", "/auth/api-keys", body)
+    assert (answer.status_code, answer.json()["detail"][0]["loc"]) == (400, ["body", "expires_at"])
+
+
 @pytest.mark.parametrize("change", [{"revoked_at": timezone.now()}, {"expires_at": timezone.now() - timedelta(1)}])
 def test_a_dead_api_key_is_refused(change):
     row, key = credentials.create_api_key(name="sensor", role="api_service", expires_at=None, actor=ADMIN)
