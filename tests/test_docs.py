@@ -84,6 +84,14 @@ def test_every_test_that_a_page_cites_exists():
     assert absent == []
 
 
+@pytest.mark.parametrize("page", ["failure-modes.md", "threat-model.md"])
+def test_nothing_is_claimed_to_hold_without_a_test(page):
+    rows = re.findall(r"^\|.*\| *(.*?) *\|$", (ROOT / "docs" / page).read_text(), re.MULTILINE)
+    claimed = rows[rows.index("test") + 2 :]
+    assert claimed
+    assert [row for row in claimed if "`tests/" not in row] == []
+
+
 def test_every_link_between_pages_leads_somewhere():
     absent = [
         f"{page.relative_to(ROOT)}: {target}"
