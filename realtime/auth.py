@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import MutableMapping
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -53,24 +54,24 @@ def query_of(scope: Scope) -> Query:
     return {name: values[-1] for name, values in fields.items()}
 
 
-async def authenticate(scope: Scope, query: Query) -> Pass:
-    """The caller of a WebSocket's scope. Raises Denied, Unavailable."""
+async def authenticate(scope: Scope, query: Query, *, earlier: Pass | None = None) -> Pass:
+    """The caller of a WebSocket's scope; `earlier` is what an earlier call gave for the same socket. Raises Denied, Unavailable."""
     # Not Channels' one shared thread: a slow answer of the database must not queue up everyone who comes after.
     hop = database_sync_to_async(_pass_or_outage, thread_sensitive=False)
-    caller: Pass = await hop(_request_of(scope), query, scope.get("scheme") == "wss")
+    caller: Pass = await hop(_request_of(scope), query, scope.get("scheme") == "wss", earlier)
     return caller
 
 
-def _pass_or_outage(request: HttpRequest, query: Query, is_tls: bool) -> Pass:
+def _pass_or_outage(request: HttpRequest, query: Query, is_tls: bool, earlier: Pass | None) -> Pass:
     try:
-        return _pass_of(request, query, is_tls)
+        return _pass_of(request, query, is_tls, earlier)
     except DatabaseError as error:
         if is_outage(error):
             raise Unavailable("Database unavailable") from None
         raise
 
 
-def _pass_of(request: HttpRequest, query: Query, is_tls: bool) -> Pass:
+def _pass_of(request: HttpRequest, query: Query, is_tls: bool, earlier: Pass | None) -> Pass:
     address = address_of(request)
     scheme, _, bearer = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
     if key := request.META.get("HTTP_X_API_KEY"):
@@ -78,7 +79,8 @@ def _pass_of(request: HttpRequest, query: Query, is_tls: bool) -> Pass:
     if scheme.lower() == "bearer":
         return _pass_of_token(bearer.strip(), address)
     if ticket := query.get("ticket"):
-        return tickets.redeem(ticket=ticket)
+        # Used up when the socket was opened; what counts from there is whose it was.
+        return replace(earlier, actor=credentials.renewed(earlier.actor)) if earlier else tickets.redeem(ticket=ticket)
     if token := query.get("token"):
         return _pass_of_token(token, address)
     return _pass_of_session(request, address, is_tls)

@@ -14,10 +14,11 @@ from channels.utils import await_many_dispatch
 
 from aurora.errors import AuroraError, Conflict, Denied, Invalid, Missing, Unavailable
 from realtime import broadcaster, metrics
-from realtime.auth import Scope, authenticate, query_of
+from realtime.auth import Query, Scope, authenticate, query_of
 from realtime.broadcaster import Broadcaster
 from realtime.clients import Client, Send
 from realtime.messages import Channel
+from realtime.tickets import Pass
 
 NOT_SIGNED_IN, NOT_ALLOWED, NOT_FOUND = 4401, 4403, 4404
 POLICY_VIOLATION, TOO_BIG, TRY_AGAIN_LATER = 1008, 1009, 1013
@@ -33,6 +34,8 @@ CODE_OF: dict[type[AuroraError], int] = {
 INBOUND_BYTES = 4_096
 """Larger frames of a client close its socket."""
 AUTHORISE_SECONDS = 10.0
+RECHECK_SECONDS = 60.0
+"""How long a socket may outlive the right to it."""
 
 _LONGEST_REASON = 120  # a close frame holds 123 bytes of it
 
@@ -59,6 +62,7 @@ class ChannelConsumer(AsyncConsumer):
         self.client: Client | None = None
         self.broadcaster: Broadcaster | None = None
         self.expiry: asyncio.TimerHandle | None = None
+        self.rechecks: asyncio.Task[None] | None = None
         self.has_joined = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Any, send: Send) -> None:
@@ -99,12 +103,7 @@ class ChannelConsumer(AsyncConsumer):
 
     async def _join(self) -> Client:
         query = query_of(self.scope)
-        try:
-            async with asyncio.timeout(AUTHORISE_SECONDS):
-                caller = await authenticate(self.scope, query)
-        except TimeoutError:
-            raise Unavailable("Signing in takes too long") from None
-        caller.actor.require(self.channel.permission)
+        caller = await self._caller(query)
         self.broadcaster = broadcaster.current()
         client = await self.broadcaster.join(
             self.channel, actor=caller.actor, send=self.base_send, last_event_id=query.get("last_event_id", "")
@@ -112,7 +111,29 @@ class ChannelConsumer(AsyncConsumer):
         if caller.expires_at is not None:
             expire = partial(client.drop, "expired", code=NOT_SIGNED_IN, text="Credential expired")
             self.expiry = asyncio.get_running_loop().call_later(max(0.0, caller.expires_at - time.time()), expire)
+        self.rechecks = asyncio.create_task(self._recheck(client, caller, query), name="ws-recheck")
         return client
+
+    async def _caller(self, query: Query, earlier: Pass | None = None) -> Pass:
+        try:
+            async with asyncio.timeout(AUTHORISE_SECONDS):
+                caller = await authenticate(self.scope, query, earlier=earlier)
+        except TimeoutError:
+            raise Unavailable("Signing in takes too long") from None
+        caller.actor.require(self.channel.permission)
+        return caller
+
+    async def _recheck(self, client: Client, caller: Pass, query: Query) -> None:
+        """Now and then, whether who was let in would still be: accounts are switched off, keys revoked, passwords and roles changed."""
+        while True:
+            await asyncio.sleep(RECHECK_SECONDS)
+            try:
+                caller = await self._caller(query, caller)
+            except Unavailable:
+                continue  # nobody is sent away because the database is
+            except AuroraError as error:
+                client.drop("revoked", code=close_code(error), text=error.detail)
+                return
 
     async def _send_or_stop(self, sending: Any) -> None:
         try:
@@ -131,6 +152,8 @@ class ChannelConsumer(AsyncConsumer):
     async def _leave(self) -> None:
         if self.expiry is not None:
             self.expiry.cancel()
+        if self.rechecks is not None:
+            self.rechecks.cancel()
         if self.client is not None:
             await self.client.leave()
         if self.broadcaster is not None:

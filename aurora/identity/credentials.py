@@ -13,7 +13,7 @@ import hmac
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -23,6 +23,7 @@ from django.conf import settings
 from django.contrib.auth import authenticate
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, Group, User
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
@@ -138,6 +139,23 @@ def actor_from_api_key(key: str, *, address: str = "") -> Actor:
     if row.last_used_at is None or now - row.last_used_at > _LAST_USED_EVERY:
         ApiKey.objects.filter(pk=row.id).update(last_used_at=now)
     return Actor(name=f"key:{row.name}", role=row.role, address=address, key_id=str(row.id))
+
+
+def renewed(actor: Actor) -> Actor:
+    """A caller that was let in before, with the role that its account or key has now. Raises Denied(is_anonymous=True) when that is no more."""
+    if actor.key_id is not None:
+        key = ApiKey.objects.filter(
+            Q(expires_at=None) | Q(expires_at__gt=timezone.now()), pk=actor.key_id, revoked_at=None
+        )
+        role = key.values_list("role", flat=True).first()
+    elif actor.user_id is not None:
+        user = User.objects.filter(pk=actor.user_id, is_active=True).first()
+        role = role_of(user) if user else ""
+    else:
+        return actor  # the system itself
+    if not role:
+        raise Denied("Authentication required", is_anonymous=True)
+    return replace(actor, role=role)
 
 
 def create_api_key(*, name: str, role: str, expires_at: datetime | None, actor: Actor) -> tuple[ApiKey, str]:

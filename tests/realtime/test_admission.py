@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from functools import partial
 
 import pytest
 from channels.db import database_sync_to_async
@@ -12,8 +14,8 @@ from django.test import Client
 
 from aurora.actors import Actor
 from aurora.errors import Conflict, Denied, Invalid, Missing, Unavailable
-from aurora.identity import credentials
-from realtime import tickets
+from aurora.identity import accounts, credentials
+from realtime import auth, consumers, tickets
 from realtime.consumers import close_code
 from realtime.routing import _without_secrets, application
 from tests.cast import ADMIN, ANALYST, SENSOR
@@ -169,6 +171,57 @@ async def test_a_socket_ends_with_its_token(redis_client):
     await socket.connect()
     assert await socket.close_code() == 4401
     await socket.wait(timeout=30)
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [({"role": "api_service"}, 4403), ({"is_active": False}, 4401), ({"password": "another-long-9z"}, 4401)],
+)
+async def test_a_socket_does_not_outlive_its_accounts_right_to_it_for_long(
+    token, redis_client, monkeypatch, change, code
+):
+    monkeypatch.setattr(consumers, "RECHECK_SECONDS", 0.05)
+    socket = Socket(application, path(token=token))
+    await socket.connect()
+    await _thread(accounts.edit_account, username="ana", changes=change, actor=ADMIN)
+    assert await socket.close_code() == code
+    await socket.wait(timeout=5)
+
+
+async def test_nor_its_keys_even_if_a_ticket_opened_it(account, redis_client, monkeypatch):
+    monkeypatch.setattr(consumers, "RECHECK_SECONDS", 0.05)
+    row, key = await _thread(credentials.create_api_key, name="soar", role="analyst", expires_at=None, actor=ADMIN)
+    ticket = tickets.issue(actor=await _thread(partial(credentials.actor_from_api_key, key)))
+    sockets = [
+        Socket(application, path(), headers=[(b"x-api-key", key.encode())]),
+        Socket(application, path(ticket=ticket)),
+    ]
+    for socket in sockets:
+        await socket.connect()
+    await _thread(credentials.revoke_api_key, key_id=row.id, actor=ADMIN)
+    assert [await socket.close_code() for socket in sockets] == [4401, 4401]
+    for socket in sockets:
+        await socket.wait(timeout=5)
+
+
+async def test_a_socket_whose_right_lasts_is_left_in_peace(token, redis_client, monkeypatch):
+    looked = asyncio.Event()
+    checked = auth.authenticate
+
+    async def telling(scope, query, *, earlier=None):
+        caller = await checked(scope, query, earlier=earlier)
+        if earlier is not None and earlier.expires_at == caller.expires_at:
+            looked.set()
+        return caller
+
+    monkeypatch.setattr(consumers, "RECHECK_SECONDS", 0.01)
+    monkeypatch.setattr(consumers, "authenticate", telling)
+    socket = Socket(application, path(token=token))
+    await socket.connect()
+    assert (await socket.receive_output())["type"] == "websocket.send"
+    async with asyncio.timeout(10):
+        await looked.wait()
+    await socket.disconnect(timeout=5)
 
 
 async def test_a_full_channel_says_so_and_a_place_that_is_left_can_be_taken(opened, settings, redis_client):
