@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections.abc import Sequence
@@ -41,6 +42,19 @@ def seconds(name: str, default: float) -> float:
 def names(name: str, default: Sequence[str] = ()) -> list[str]:
     """A comma-separated list."""
     return [part.strip() for part in text(name).split(",") if part.strip()] or list(default)
+
+
+def networks(name: str) -> list[str]:
+    """A comma-separated list of addresses and networks."""
+    values = names(name)
+    for value in values:
+        try:
+            ipaddress.ip_network(value, strict=False)
+        except ValueError:
+            raise ImproperlyConfigured(
+                f"{name}={value!r}: expected an address or a network, such as 10.0.0.0/8"
+            ) from None
+    return values
 
 
 def rate(name: str, default: str) -> tuple[int, int]:

@@ -49,7 +49,7 @@ if len(SECRET_KEY) < 50:
 
 DEBUG = False
 ALLOWED_HOSTS = env.names("AURORA_ALLOWED_HOSTS", ["127.0.0.1", "localhost", "[::1]"])
-TRUSTED_PROXIES = env.names("AURORA_TRUSTED_PROXIES")
+TRUSTED_PROXIES = env.networks("AURORA_TRUSTED_PROXIES")
 HOST = env.text("AURORA_HOST", "127.0.0.1")
 PORT = env.integer("AURORA_PORT", 8000)
 BOOTSTRAP_ADMIN = env.text("AURORA_BOOTSTRAP_ADMIN", "admin")

@@ -71,6 +71,8 @@ def sign_in(*, username: str, password: str) -> SignIn:
         # Checking a password takes its time; meanwhile it may have been changed, and what it had opened ended.
         if account is None or not account.is_active or account.password != user.password:
             raise Denied(_BAD_CREDENTIALS, is_anonymous=True)
+        account.last_login = timezone.now()
+        account.save(update_fields=["last_login"])
         return _issue(account, family=new_id())
 
 

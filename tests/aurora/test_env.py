@@ -35,3 +35,15 @@ def test_a_word_outside_of_the_choice_is_refused(monkeypatch):
     monkeypatch.setenv("AURORA_X", "prod")
     with pytest.raises(ImproperlyConfigured, match="local, production"):
         env.choice("AURORA_X", "local", ["local", "production"])
+
+
+def test_networks_are_addresses_or_networks(monkeypatch):
+    monkeypatch.setenv("AURORA_X", "10.0.0.0/8, 192.0.2.7,2001:db8::/32")
+    assert env.networks("AURORA_X") == ["10.0.0.0/8", "192.0.2.7", "2001:db8::/32"]
+
+
+@pytest.mark.parametrize("text", ["proxy.example.org", "10.0.0.0/33", "10.0.0.1:80", "*"])
+def test_a_network_that_is_none_is_refused_with_its_name(monkeypatch, text):
+    monkeypatch.setenv("AURORA_X", f"10.0.0.0/8,{text}")
+    with pytest.raises(ImproperlyConfigured, match="AURORA_X"):
+        env.networks("AURORA_X")

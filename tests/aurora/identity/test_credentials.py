@@ -52,6 +52,13 @@ def test_signing_in_gives_tokens_that_work():
     assert "alerts:write" in me["permissions"]
 
 
+def test_an_account_tells_when_it_last_signed_in():
+    user = make_user("analyst")
+    credentials.sign_in(username=user.username, password=PASSWORD)
+    user.refresh_from_db()
+    assert user.last_login is not None
+
+
 def test_an_unknown_user_and_a_wrong_password_get_the_same_answer():
     user = make_user("viewer")
     wrong, unknown = _sign_in(ApiClient(), user.username, "wrong"), _sign_in(ApiClient(), "nobody")
