@@ -8,16 +8,19 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PY := $(BIN)/python
 # uv is quick; where it does not reach the index that pip is configured for, pip does the same.
-INSTALL = $(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r $(1) 2>/dev/null || $(BIN)/pip install -q --require-hashes -r $(1)
+INSTALL = $(BIN)/uv pip install -q --python $(PY) --require-hashes -r $(1) 2>/dev/null || $(PY) -m pip install -q --require-hashes -r $(1)
+
+# Python's scripts are run through the interpreter: their first lines hold the path that this folder had when they were installed.
 
 .PHONY: run test check bench lock clean
 
 run: $(VENV)/.run
-	@exec $(BIN)/python manage.py up
+	@exec $(PY) manage.py up
 
 test: $(VENV)/.dev
-	@$(BIN)/pytest -n 2 --dist worksteal $(ARGS)
+	@$(PY) -m pytest -n 2 --dist worksteal $(ARGS)
 
 # Every tool runs, so that one run shows all there is to mend; what is well is silent.
 check: $(VENV)/.dev
@@ -25,26 +28,31 @@ check: $(VENV)/.dev
 	run() { output=$$("$$@" 2>&1) || { printf '%s\n' "$$output"; failed=yes; }; }; \
 	run $(BIN)/ruff format --check .; \
 	run $(BIN)/ruff check .; \
-	run $(BIN)/lint-imports --no-cache --no-logo; \
-	run $(BIN)/mypy .; \
-	run $(BIN)/python manage.py makemigrations --check --dry-run; \
+	run $(PY) $(BIN)/lint-imports --no-cache --no-logo; \
+	run $(PY) -m mypy .; \
+	run $(PY) manage.py makemigrations --check --dry-run; \
 	if [ "$$failed" ]; then echo "check: failed"; exit 1; fi; \
 	echo "check: clean"
 
 bench: $(VENV)/.dev
-	@$(BIN)/python -m benchmarks $(ARGS)
+	@$(PY) -m benchmarks $(ARGS)
 
 lock: $(VENV)/.uv
 	@$(MAKE) -s -C requirements
 
 clean:
+	rm -f $(VENV)/.uv $(VENV)/.run $(VENV)/.dev
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis staticfiles benchmarks/results
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(VENV)/.uv: requirements/uv.txt
+# No interpreter: there is no environment yet, or its Python has been removed since. All below is made anew then.
+$(PY): ;
+
+# A start that was cut short may have left an environment without pip.
+$(VENV)/.uv: $(PY) requirements/uv.txt
 	@$(PYTHON) -c 'import sys; sys.exit("AuroraSOC needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else 0'
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@$(PY) -m pip install -q --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@touch $@
 
 $(VENV)/.run: $(VENV)/.uv requirements/run.txt
