@@ -23,11 +23,11 @@ def choice(name: str, default: str, allowed: Sequence[str]) -> str:
     return value
 
 
-def integer(name: str, default: int, *, minimum: int = 1) -> int:
-    """A whole number of at least `minimum`."""
+def integer(name: str, default: int, *, minimum: int = 1, maximum: int = 2**31 - 1) -> int:
+    """A whole number from `minimum` to `maximum`."""
     value = text(name, str(default))
-    if not re.fullmatch(r"-?\d+", value) or int(value) < minimum:
-        raise ImproperlyConfigured(f"{name}={value!r}: expected a whole number of at least {minimum}")
+    if not re.fullmatch(r"-?\d{1,20}", value) or not minimum <= int(value) <= maximum:
+        raise ImproperlyConfigured(f"{name}={value!r}: expected a whole number from {minimum} to {maximum}")
     return int(value)
 
 

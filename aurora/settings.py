@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import secrets
@@ -17,7 +18,21 @@ from aurora import env
 from aurora.embedded import locations
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-DATA_DIR = Path(env.text("AURORA_DATA_DIR", str(BASE_DIR / ".aurora"))).expanduser().absolute()
+
+
+def _data_dir(path: Path) -> Path:
+    """Made where there is none; only its owner may look into it."""
+    try:
+        for folder in (path, path / "metrics"):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise ImproperlyConfigured(f"AURORA_DATA_DIR={str(path)!r} cannot be used: {error.strerror}") from None
+    return path
+
+
+DATA_DIR = _data_dir(Path(env.text("AURORA_DATA_DIR", str(BASE_DIR / ".aurora"))).expanduser().absolute())
 ENVIRONMENT = env.choice("AURORA_ENV", "local", ["local", "production"])
 IS_PRODUCTION = ENVIRONMENT == "production"
 
@@ -33,7 +48,6 @@ if IS_PRODUCTION:
 def _generated_secret_key() -> str:
     """The local installation's key, made once; the exclusive open decides which of two starting processes made it."""
     path = DATA_DIR / "secret_key"
-    DATA_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
@@ -51,7 +65,7 @@ DEBUG = False
 ALLOWED_HOSTS = env.names("AURORA_ALLOWED_HOSTS", ["127.0.0.1", "localhost", "[::1]"])
 TRUSTED_PROXIES = env.networks("AURORA_TRUSTED_PROXIES")
 HOST = env.text("AURORA_HOST", "127.0.0.1")
-PORT = env.integer("AURORA_PORT", 8000)
+PORT = env.integer("AURORA_PORT", 8000, maximum=65535)
 BOOTSTRAP_ADMIN = env.text("AURORA_BOOTSTRAP_ADMIN", "admin")
 BOOTSTRAP_PASSWORD = env.text("AURORA_BOOTSTRAP_PASSWORD")
 ACCESS_TOKEN_SECONDS = 15 * 60 if IS_PRODUCTION else 8 * 3600
@@ -264,10 +278,8 @@ WHITENOISE_USE_FINDERS = not IS_PRODUCTION
 
 # Logs, traces, metrics
 
-_METRICS_DIR = DATA_DIR / "metrics"
-_METRICS_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
 # prometheus_client reads it when it is first imported; see aurora.observability.metrics.
-os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", str(_METRICS_DIR))
+os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", str(DATA_DIR / "metrics"))
 
 LOG_FORMAT = env.choice("AURORA_LOG_FORMAT", "json" if IS_PRODUCTION else "console", ["console", "json"])
 OTEL_ENDPOINT = env.text("OTEL_EXPORTER_OTLP_ENDPOINT")

@@ -25,9 +25,7 @@ class RunningGroup:
     """`manage.py up` in a data directory of its own, on a free port, with its own embedded servers."""
 
     def __init__(self, data_dir: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         self.data_dir = data_dir
         self.base = f"http://127.0.0.1:{self.port}"
         self.log_path = data_dir.with_suffix(".log")
@@ -121,6 +119,13 @@ class RunningGroup:
             return httpx.get(f"{self.base}/health/ready", timeout=2).status_code == 200
         except httpx.HTTPError:
             return False
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
 
 
 def eve(signature: str, **changes: Any) -> dict[str, Any]:

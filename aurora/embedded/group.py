@@ -19,7 +19,7 @@ from typing import IO
 
 import structlog
 
-from aurora.embedded.servers import Server, leash
+from aurora.embedded.servers import Server, ServerFailed, leash
 
 log = structlog.get_logger(__name__)
 
@@ -151,6 +151,10 @@ class Group:
             log.error("process_died", process=part.name, restart_in=round(restarts.not_before - now, 1))
         if now >= restarts.not_before:
             restarts.started(now)
-            if isinstance(part, Server):
-                part.prepare()
-            part.spawn()
+            try:
+                if isinstance(part, Server):
+                    part.prepare()
+                part.spawn()
+            except (OSError, ServerFailed) as error:
+                # No memory, no disk, no process to be had: a reason to try again later, none to end all the others.
+                log.error("process_not_started", process=part.name, error=str(error))

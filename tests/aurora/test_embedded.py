@@ -18,6 +18,7 @@ from aurora.embedded.group import AlreadyRunning, Child, Group
 from aurora.embedded.servers import Postgres, Redis
 from aurora.identity import accounts
 from aurora.management.commands import up
+from tests.group import ROOT, free_port
 from tests.waiting import until
 
 QUICK = {"fsync": "off"}
@@ -30,9 +31,9 @@ def _servers(folder: Path) -> list[Postgres | Redis]:
 
 @pytest.fixture
 def installation(tmp_path):
-    servers = _servers(tmp_path / "data")
-    yield servers
-    for server in servers:
+    started = _servers(tmp_path / "data")
+    yield started
+    for server in started:
         server.stop()
 
 
@@ -120,15 +121,15 @@ def test_the_servers_die_with_their_starter(tmp_path):
 
 
 def test_a_data_directory_may_have_any_name(tmp_path):
-    servers = _servers(tmp_path / "my data, 100% 'mine'")
+    started = _servers(tmp_path / "my data, 100% 'mine'")
     try:
-        for server in servers:
+        for server in started:
             server.start()
         with psycopg.connect(locations.database_url(tmp_path / "my data, 100% 'mine'")) as connection:
             assert connection.execute("SELECT 1").fetchone() == (1,)
         assert redis.Redis.from_url(locations.redis_url(tmp_path / "my data, 100% 'mine'")).ping()
     finally:
-        for server in servers:
+        for server in started:
             server.stop()
 
 
@@ -149,6 +150,40 @@ def test_a_child_that_dies_is_started_again_and_all_stop_on_request(tmp_path):
     assert child.process.pid != first
     running.stop()
     assert not child.is_running()
+
+
+def test_a_child_that_cannot_be_started_again_now_ends_nobody_else(tmp_path):
+    sleeper, refused = Child("sleeper", ["-c", "import time; time.sleep(60)"]), Child("refused", ["x" * 3_000_000])
+    running = Group([], [sleeper, refused], tmp_path)
+    sleeper.spawn()
+    running.look_after_all()
+    assert sleeper.is_running()
+    running.stop()
+
+
+@pytest.mark.parametrize(
+    ("environment", "complaint"),
+    [
+        ({"AURORA_DATA_DIR": __file__}, "AURORA_DATA_DIR"),
+        ({"AURORA_DATA_DIR": "/dev/null/x"}, "AURORA_DATA_DIR"),
+        ({"AURORA_PORT": "70000"}, "AURORA_PORT"),
+        ({"DATABASE_URL": "postgresql://127.0.0.1:1/aurora"}, "PostgreSQL does not answer"),
+    ],
+)
+def test_a_start_that_cannot_succeed_says_why_in_one_line(environment, complaint, tmp_path):
+    defaults = {"AURORA_DATA_DIR": str(tmp_path), "AURORA_PORT": str(free_port()), "AURORA_LOG_FORMAT": "json"}
+    done = subprocess.run(
+        [sys.executable, "manage.py", "up"],
+        cwd=ROOT,
+        env=os.environ | defaults | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    said = [line for line in done.stderr.splitlines() if not line.startswith("{")]
+    assert done.returncode == 1
+    assert len(said) == 1, done.stderr
+    assert complaint in said[0]
 
 
 def test_a_group_asked_to_stop_starts_nothing_more(installation, tmp_path):

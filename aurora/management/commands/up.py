@@ -16,7 +16,7 @@ import structlog
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 
 from aurora.embedded import group, locations
@@ -52,6 +52,8 @@ class Command(BaseCommand):
             self._run(running)
         except ServerFailed as error:
             raise CommandError(str(error)) from None
+        except OperationalError as error:
+            raise CommandError(f"PostgreSQL does not answer: {error}") from None
         finally:
             running.stop()
             lock.close()
