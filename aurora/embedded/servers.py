@@ -1,7 +1,8 @@
 """Embedded PostgreSQL 18 and Redis 6.2: real servers from wheels, one directory each, sockets instead of ports.
 
 PostgreSQL refuses to run as root. As root the servers therefore start inside a user namespace in which this installation's files belong to
-an ordinary user; where the kernel grants no namespace (most containers) they run as `nobody`, who is then given the directories.
+an ordinary user; where the kernel grants no namespace (most containers) they run as `nobody`, who is then given the directories, and the
+one capability that leads to them: on the way lie folders that only root may enter, the data directory itself for one.
 A server whose starter dies is told by the kernel to stop (`PR_SET_PDEATHSIG`), so a crash leaves none behind.
 """
 
@@ -307,7 +308,8 @@ def _as_ordinary_user(on_parent_death: signal.Signals) -> list[str]:
     if _has_user_namespaces():
         return [*_NAMESPACE, *leash(on_parent_death)]
     identity = [f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
-    return ["setpriv", *identity, *leash(on_parent_death)[1:]]
+    way_in = ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
+    return ["setpriv", *identity, *way_in, *leash(on_parent_death)[1:]]
 
 
 def _hand_over(folder: Path) -> None:

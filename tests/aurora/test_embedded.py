@@ -9,11 +9,12 @@ import sys
 import textwrap
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 import redis
 
-from aurora.embedded import group, locations
+from aurora.embedded import group, locations, servers
 from aurora.embedded.group import AlreadyRunning, Child, Group
 from aurora.embedded.servers import Postgres, Redis
 from aurora.identity import accounts
@@ -128,6 +129,21 @@ def test_a_data_directory_may_have_any_name(tmp_path):
         with psycopg.connect(locations.database_url(tmp_path / "my data, 100% 'mine'")) as connection:
             assert connection.execute("SELECT 1").fetchone() == (1,)
         assert redis.Redis.from_url(locations.redis_url(tmp_path / "my data, 100% 'mine'")).ping()
+    finally:
+        for server in started:
+            server.stop()
+
+
+def test_without_user_namespaces_root_still_has_servers_below_a_folder_that_is_roots_alone(tmp_path, monkeypatch):
+    """As in most containers, where a clone lies in /root."""
+    monkeypatch.setattr(servers, "_has_user_namespaces", lambda: False)
+    (tmp_path / "roots").mkdir(mode=0o700)
+    started = _servers(tmp_path / "roots" / "data")
+    try:
+        for server in started:
+            server.start()
+            assert server.process is not None
+            assert psutil.Process(server.process.pid).uids().real != 0
     finally:
         for server in started:
             server.stop()
