@@ -317,13 +317,14 @@ def _hand_over(folder: Path) -> None:
         os.chown(folder, NOBODY, NOBODY)
 
 
-def _is_process(pid: int, needle: str) -> bool:
-    """Whether `pid` is alive and is ours: its command line holds `needle`. A number alone may have gone to somebody else."""
+def _is_process(pid: int, argument: str) -> bool:
+    """Whether `pid` is alive and is ours: it was given `argument`. A number alone may have gone to somebody else; and a part of an argument
+    may be that of an installation of which ours is a copy (`/srv/aurora` beside `/mnt/srv/aurora`)."""
     try:
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
-    return os.fsencode(needle) in command
+    return os.fsencode(argument) in command.split(b"\0")
 
 
 def _end(pid: int, stop_signal: signal.Signals) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -80,6 +81,24 @@ def test_a_server_left_by_a_crash_is_ended_first(installation):
     assert not _is_alive(left) or first.process.poll() is not None
     assert second.answers()
     second.stop()
+
+
+def test_a_copy_of_a_running_installation_leaves_the_original_alone(tmp_path):
+    """The pid files in the copy name the original's servers, whose paths here end as those of the copy do."""
+    copied = tmp_path / "data"
+    original = Path(f"{tmp_path}/mnt{copied}")
+    (first, _), (second, _) = _servers(original), _servers(copied)
+    try:
+        first.start()
+        shutil.copytree(first.directory, second.directory)
+        assert first.process is not None
+        assert str(copied / "postgres") in " ".join(psutil.Process(first.process.pid).cmdline())
+        second.start()
+        assert first.answers()
+        assert second.answers()
+    finally:
+        for server in (first, second):
+            server.stop()
 
 
 def test_two_installations_do_not_meet(tmp_path):
