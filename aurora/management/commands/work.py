@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 
 class Command(BaseCommand):
-    help = "Runs the named workers, or all of them, until SIGTERM or SIGINT."
+    help = "Runs the named workers, or all of them, until SIGTERM, SIGINT or SIGHUP."
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -32,7 +32,7 @@ class Command(BaseCommand):
         names = _known(options["names"])
         # Handlers of signals may interrupt anything; SimpleQueue.put is one of the few calls that bear it.
         signals: queue.SimpleQueue[int] = queue.SimpleQueue()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # the last: a closed terminal
             signal.signal(number, lambda number, _frame: signals.put(number))
         stop = threading.Event()
         threads = [threading.Thread(target=keep_running, args=(name, stop), name=name, daemon=True) for name in names]

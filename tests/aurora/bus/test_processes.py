@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -68,11 +69,12 @@ def test_2000_events_have_one_effect_each_although_a_worker_is_killed(start, red
     assert effects() == {str(event.id): 1 for event in events}
 
 
-def test_work_runs_until_it_is_told_to_stop_and_ends_cleanly(redis_client):
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_work_runs_until_it_is_told_to_stop_and_ends_cleanly(redis_client, sent):
     with _process("manage.py", "work", "relay", "scheduler") as process:
         announce()
         until(lambda: published(redis_client))
-        process.terminate()
+        process.send_signal(sent)
         output, _ = process.communicate(timeout=60)
         assert process.returncode == 0, output
     assert "work_stopped" in output
