@@ -10,11 +10,12 @@ from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
-_DOWN = ("08", "57P01", "57P02", "57P03")  # connection exceptions; shutdown, crash, not yet accepting
+# Connection exceptions; shutdown, crash, not yet accepting; disk full, which no statement brought about and waiting for space cures.
+_DOWN = ("08", "57P01", "57P02", "57P03", "53100")
 
 
 def is_outage(error: BaseException) -> bool:
-    """Whether `error`, raised by Django's database layer, means that the server cannot be reached."""
+    """Whether `error`, raised by Django's database layer, means that the server cannot be reached, or can keep nothing."""
     if not isinstance(error, DatabaseError):
         return False
     cause = error.__cause__

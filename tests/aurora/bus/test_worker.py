@@ -209,13 +209,16 @@ def test_unavailable_comes_again_as_often_as_it_takes_and_is_never_buried(start,
     assert effects() == {event_id: 1}
 
 
-def test_while_postgres_is_away_a_message_is_kept_and_not_counted(start, redis_client, events):
+@pytest.mark.parametrize(
+    "loss", ["SELECT pg_terminate_backend(pg_backend_pid())", "DO $$ BEGIN RAISE disk_full; END $$"]
+)
+def test_while_postgres_is_away_a_message_is_kept_and_not_counted(start, redis_client, events, loss):
     losses = iter(range(MAX_DELIVERIES + 1))
 
     def lose_the_connection(_message):
         if next(losses, None) is not None:
             with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+                cursor.execute(loss)
 
     event_id = publish(redis_client)
     worker = Noting(lose_the_connection)
