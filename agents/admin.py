@@ -105,6 +105,7 @@ class InvestigationAdmin(RecordAdmin):
     list_filter = (RunningFilter, "status")
     list_select_related = ("alert", "case")
     list_deferred = ("summary", "alert__raw", "alert__metadata", "alert__description", "case__description")
+    list_display_links = ("investigation", "about")
     list_fullwidth = True
     search_fields = ("=id", "requested_by")
     search_help_text = "Id, or who asked"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.auth.models import AbstractUser
+from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.module_loading import import_string
@@ -100,6 +101,17 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
         if items:
             groups.append({"title": title, "separator": bool(title), "items": items})
     return groups
+
+
+def place_of(model: type[Model]) -> tuple[str, str, str]:
+    """Group, title and address under which the sidebar has the model's list: what its pages are called, whatever Django calls it."""
+    route = f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist"
+    for group, entries in _GROUPS:
+        for entry in entries:
+            if entry.route == route:
+                return group, entry.title, reverse(route)
+    name = str(model._meta.verbose_name_plural)
+    return "", name[:1].upper() + name[1:], reverse(route)
 
 
 def _item(entry: Entry) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from django.utils.html import format_html
 from unfold.admin import ModelAdmin
 from unfold.views import ChangeList
 
-from aurora.console import widgets
+from aurora.console import navigation, widgets
 from aurora.console.overview import Panel
 from aurora.console.paginator import EstimatingPaginator
 
@@ -49,6 +49,7 @@ class RecordAdmin(ModelAdmin):
     """Boxes of a row's page that apps above this one add."""
     record_icon = "description"
     change_form_template = "admin/aurora/record.html"
+    change_list_template = "admin/aurora/list.html"
     paginator = EstimatingPaginator
     show_full_result_count = False
     list_per_page = 50
@@ -74,6 +75,11 @@ class RecordAdmin(ModelAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
         return RecordList
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """Called as the sidebar calls it; Django's "Select alert to view" tells a reader of many tabs nothing."""
+        _, title, _ = navigation.place_of(self.model)
+        return super().changelist_view(request, {"title": title, **(extra_context or {})})
 
     def changeform_view(
         self,

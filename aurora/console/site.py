@@ -6,8 +6,9 @@ from functools import wraps
 from http import HTTPStatus
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from unfold.sites import UnfoldAdminSite
 
 from aurora.console import overview
@@ -27,6 +28,7 @@ class Console(UnfoldAdminSite):
     site_header = site_title = "AuroraSOC"
     index_title = "Overview"
     enable_nav_sidebar = True
+    empty_value_display = "—"
 
     def has_permission(self, request: HttpRequest) -> bool:
         """Staff with a role that reads: a staff flag alone opens nothing, nor does a role without it."""
@@ -57,6 +59,10 @@ class Console(UnfoldAdminSite):
         response = super().logout(request, extra_context)
         _set_policy(response)
         return response
+
+    def app_index(self, request: HttpRequest, app_label: str, extra_context: dict[str, Any] | None = None) -> Any:
+        """Django's bare list of an app's models; the sidebar has them all, and the overview more."""
+        return HttpResponseRedirect(reverse("admin:index", current_app=self.name))
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         parts = overview.parts(permissions=actor_of(request).permissions)

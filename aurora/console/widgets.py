@@ -13,7 +13,16 @@ from django.utils.safestring import SafeString
 NOTHING = format_html('<span class="au-nothing">{}</span>', "—")
 
 _NOT_A_WORD = re.compile(r"[^a-z0-9]+")
-_AS_WRITTEN = {"cps": "CPS", "ioc": "IOC", "iot": "IoT", "ip": "IP", "ot": "OT", "url": "URL"}
+_AS_WRITTEN = {
+    "api": "API",
+    "apikey": "API key",
+    "cps": "CPS",
+    "ioc": "IOC",
+    "iot": "IoT",
+    "ip": "IP",
+    "ot": "OT",
+    "url": "URL",
+}
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import User
+from django.template.loader import get_template
 from django.test import Client
 
 from aurora.console.site import Console
 from aurora.models import DeadLetter
 from tests.cast import PASSWORD, make_user
-from tests.console_pages import signed_in, text_of
+from tests.console_pages import make_alert, signed_in, text_of
 
 pytestmark = pytest.mark.django_db
 
@@ -100,3 +103,72 @@ def test_no_inline_script_runs_on_any_page():
         policy = client.get(path).headers["Content-Security-Policy"]
         (scripts,) = [part for part in policy.split("; ") if part.startswith("script-src")]
         assert scripts == "script-src 'self' 'unsafe-eval'"
+
+
+@pytest.mark.parametrize(
+    ("path", "title"),
+    [
+        ("cases/alert/", "Alerts"),
+        ("aurora/auditentry/", "Audit trail"),
+        ("auth/group/", "Roles"),
+        ("cases/ingestreceipt/", "Deliveries"),
+    ],
+)
+def test_a_list_is_called_as_the_sidebar_calls_it(path, title):
+    shown = text_of(signed_in("admin").get(f"/admin/{path}"))
+    assert re.search(rf"<title>\s*{title} \| AuroraSOC", shown)
+    assert f">{title}</h1>" in shown
+
+
+def test_a_row_says_which_list_it_belongs_to_and_its_own_name_as_it_is_written():
+    user = make_user("viewer", "vera")
+    shown = text_of(signed_in("admin").get(f"/admin/auth/user/{user.pk}/change/"))
+    assert '<a href="/admin/auth/user/">Users</a>' in shown
+    assert ">vera</h1>" in shown
+
+
+def test_the_list_of_an_apps_models_is_the_overview():
+    assert signed_in("viewer").get("/admin/cases/").headers["Location"] == "/admin/"
+
+
+def test_what_is_pressed_can_be_reached_with_the_keyboard_and_has_a_name():
+    shown = text_of(signed_in("analyst").get("/admin/cases/alert/"))
+    assert 'aria-label="Search: Title, IOC, host, user, technique or id"' in shown
+    assert '<button type="submit" aria-label="Search">' in shown
+    assert 'aria-label="Open the menu"' in shown
+    assert '<button type="button" class="au-button lg:ml-auto"' in shown  # the filters
+
+
+@pytest.mark.parametrize(
+    ("role", "path", "status", "heading"),
+    [
+        ("viewer", "/admin/cases/alert/nonsense/change/", 404, "There is nothing here"),
+        ("viewer", "/nowhere", 404, "There is nothing here"),
+        ("viewer", "/admin/auth/user/", 403, "Not for your role"),
+    ],
+)
+def test_an_error_page_says_what_is_wrong_and_leads_on(role, path, status, heading):
+    answer = signed_in(role).get(path)
+    assert answer.status_code == status
+    assert heading in answer.content.decode()
+    assert 'href="/admin/"' in answer.content.decode()
+
+
+def test_a_form_of_a_page_that_is_too_old_is_refused_in_words():
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(make_user("analyst"))
+    answer = client.post("/admin/cases/alert/", {"action": "resolve"})
+    assert answer.status_code == 403
+    assert "This page was too old" in answer.content.decode()
+
+
+def test_a_failure_of_ours_asks_no_database_for_its_page():
+    assert "Something broke on our side" in get_template("500.html").render()
+
+
+def test_a_narrowed_list_says_how_many_match_and_leads_back():
+    make_alert(title="needle")
+    make_alert(title="straw")
+    client = signed_in("viewer")
+    assert '1 match (<a class="au-link" href="?">show all</a>)' in text_of(client.get("/admin/cases/alert/?q=needle"))
+    assert "show all</a>" not in text_of(client.get("/admin/cases/alert/"))
