@@ -21,7 +21,7 @@ from aurora.actors import Actor
 from aurora.bus import dead_letters
 from aurora.console import widgets
 from aurora.console.records import RecordAdmin
-from aurora.console.verbs import Button, ButtonsAdmin
+from aurora.console.verbs import Button, ButtonsAdmin, Choice
 from aurora.errors import AuroraError, Invalid, Missing
 from aurora.identity import accounts, credentials
 from aurora.models import ApiKey, AuditEntry, DeadLetter, OutboxEvent
@@ -163,6 +163,7 @@ class ApiKeyAdmin(ButtonsAdmin):
             lambda key, actor, _: credentials.revoke_api_key(key_id=key, actor=actor),
             icon="key_off",
             tone="danger",
+            confirm="Programs that use this key are refused from now on. A revoked key cannot be brought back.",
             suits=lambda key: key.revoked_at is None,
             done="revoked",
         ),
@@ -199,6 +200,12 @@ def _set_role(key: Any, actor: Actor, form: Mapping[str, str]) -> object:
     return _edit_account(key, actor, {"role": form["choice"]})
 
 
+def _roles(user: User) -> list[Choice]:
+    current = credentials.role_of(user)
+    nothing = [] if current else [Choice("", "No role", is_chosen=True)]
+    return nothing + [Choice(role, widgets.words(role), role == current) for role in ROLES]
+
+
 def _username(key: Any) -> str:
     name = User.objects.filter(pk=key).values_list("username", flat=True).first()
     if name is None:
@@ -232,7 +239,7 @@ class UserAdmin(ButtonsAdmin):
             _set_role,
             "shield_person",
             is_for_many=False,
-            choices=tuple(ROLES),
+            choices=_roles,
             done="given its role",
         ),
         Button(
@@ -261,6 +268,7 @@ class UserAdmin(ButtonsAdmin):
             lambda key, actor, _: accounts.delete_account(username=_username(key), actor=actor),
             icon="delete",
             tone="danger",
+            confirm="The account is gone at once and for good. What it did stays in the audit trail.",
             is_for_many=False,
             done="deleted",
             leads_to=_users,

@@ -15,11 +15,11 @@ from django.utils.safestring import SafeString
 from aurora.console import widgets
 from aurora.console.records import RecordAdmin
 from aurora.console.verbs import Button, ButtonsAdmin
-from cases import lifecycle, pages, triage
+from cases import handover, lifecycle, pages, triage
 from cases.filters import AssigneeFilter, OpenFilter, SeenFilter, SourceFilter
 from cases.models import Alert, Case, IngestReceipt, IngestReject, Ioc
 from cases.observables import refang
-from cases.states import ALERT_TRANSITIONS, CASE_TRANSITIONS, GRAVITY, AlertStatus
+from cases.states import ALERT_TRANSITIONS, CASE_TRANSITIONS, ENDED_ALERTS, GRAVITY, AlertStatus, CaseStatus
 
 
 def _case_url(case: Case) -> str:
@@ -34,7 +34,7 @@ ALERT_BUTTONS = (
         lambda key, actor, _: triage.acknowledge(alert_id=key, actor=actor),
         icon="done",
         tone="primary",
-        suits=lambda alert: alert.acknowledged_at is None,
+        suits=lambda alert: alert.acknowledged_at is None and alert.status not in ENDED_ALERTS,
         done="acknowledged",
     ),
     Button(
@@ -46,6 +46,15 @@ ALERT_BUTTONS = (
         suits=lambda alert: alert.case_id is None,
         done="promoted to a case",
         leads_to=_case_url,
+    ),
+    Button(
+        "escalate",
+        "Escalate",
+        "alerts:write",
+        lambda key, actor, _: triage.change_status(alert_id=key, status=AlertStatus.ESCALATED, actor=actor),
+        icon="arrow_upward",
+        suits=lambda alert: AlertStatus.ESCALATED in ALERT_TRANSITIONS[alert.status],
+        done="escalated",
     ),
     Button(
         "resolve",
@@ -64,6 +73,37 @@ ALERT_BUTTONS = (
         icon="thumb_down",
         suits=lambda alert: AlertStatus.FALSE_POSITIVE in ALERT_TRANSITIONS[alert.status],
         done="marked a false positive",
+    ),
+    Button(
+        "reopen",
+        "Reopen",
+        "alerts:write",
+        lambda key, actor, _: triage.change_status(alert_id=key, status=AlertStatus.INVESTIGATING, actor=actor),
+        icon="undo",
+        suits=lambda alert: alert.status in ENDED_ALERTS,
+        done="under investigation again",
+    ),
+    Button(
+        "assign",
+        "Assign",
+        "alerts:write",
+        handover.assign_alert,
+        icon="person_add",
+        is_for_many=False,
+        choices=handover.assignees,
+        done="assigned",
+    ),
+    Button(
+        "link",
+        "Add to case",
+        "cases:write",
+        handover.link_alert,
+        icon="add_link",
+        is_for_many=False,
+        suits=lambda alert: alert.case_id is None,
+        choices=handover.open_cases,
+        done="added to the case",
+        leads_to=_case_url,
     ),
 )
 
@@ -153,6 +193,16 @@ CASE_BUTTONS = (
         is_for_many=False,
         done="commented on",
     ),
+    Button(
+        "assign",
+        "Assign",
+        "cases:write",
+        handover.assign_case,
+        icon="person_add",
+        is_for_many=False,
+        choices=handover.assignees,
+        done="assigned",
+    ),
 )
 
 
@@ -179,8 +229,9 @@ class CaseAdmin(ButtonsAdmin):
 
     def page(self, request: HttpRequest, row: Case) -> dict[str, Any]:
         context = super().page(request, row)
-        forms = {button.name: url for button, url in context.pop("buttons")}
-        next_statuses = sorted(CASE_TRANSITIONS[row.status])
+        forms = {button.name: url for button, url, _ in context.pop("buttons")}
+        # As a case lives: the first is chosen unless somebody chooses, and a case is not closed by a press without thought.
+        next_statuses = [status for status in CaseStatus.values if status in CASE_TRANSITIONS[row.status]]
         return {**context, **pages.case_page(row), "forms": forms, "next_statuses": next_statuses}
 
     @admin.display(description="Severity", ordering=GRAVITY)
@@ -206,7 +257,7 @@ class CaseAdmin(ButtonsAdmin):
 
     @admin.display(description="Confidence", ordering="confidence")
     def confidence_bar(self, case: Case) -> SafeString:
-        return widgets.percent(case.confidence)
+        return widgets.percent(case.confidence or None)  # 0: no agent has looked yet
 
     @admin.display(description="Assignee")
     def assigned(self, case: Case) -> str | SafeString:

@@ -14,7 +14,7 @@ from aurora.console.records import Facts, facts_of
 from aurora.ids import uuid_or_none
 from cases.attack import tactic_name, technique
 from cases.correlation import Related, Relation, related_alerts
-from cases.models import Alert, AlertIoc, AlertPivot, AlertSighting, Case, Ioc
+from cases.models import Alert, AlertIoc, AlertPivot, AlertSighting, Case, Ioc, TimelineEntry
 from cases.observables import defang, refang
 from cases.states import IocType, TimelineKind
 
@@ -30,6 +30,7 @@ LONG_VALUE = 60
 # Other in every record of a sensor, and told by the sighting's time already.
 _NEVER_ALIKE = frozenset({"flow_id", "flow_start", "wazuh_id", "rule_firedtimes", "tx_id"})
 
+_BY_AGENTS = (TimelineKind.AGENT_FINDING, TimelineKind.AGENT_FAILED)
 _IOC_LABELS = dict(IocType.choices)
 _TIMELINE_ICONS = {
     TimelineKind.OPENED: "flag",
@@ -99,6 +100,7 @@ def alert_page(alert: Alert) -> dict[str, Any]:
         "related_within": widgets.span(RELATED_WITHIN),
         "sightings": [_sighting_line(alert, one) for one in _sightings(alert)],
         "sighting_count": alert.count - 1,
+        "shown_count": f"{alert.count:,}",
         "metadata": [_sensor_field(str(key), value) for key, value in sorted(_mapping(alert.metadata).items())],
         "raw": pretty.record(alert.raw),
         "raw_length": len(alert.raw),
@@ -108,12 +110,14 @@ def alert_page(alert: Alert) -> dict[str, Any]:
 def case_page(case: Case) -> dict[str, Any]:
     """Everything the page of a case shows besides its buttons."""
     alerts = case.alerts.select_related("assignee").defer("raw", "metadata", "description")
-    entries = list(case.timeline.order_by("-id")[:TIMELINE_SHOWN])
+    entries = list(case.timeline.order_by("-id")[: TIMELINE_SHOWN + 1])
+    left_out = case.timeline.count() - TIMELINE_SHOWN if len(entries) > TIMELINE_SHOWN else 0
     alerts_shown = list(alerts[:SHOWN])
     names = [name for alert in alerts_shown for name in _texts(alert.mitre_techniques)]
     return {
         "facts": _case_facts(case),
-        "timeline": [(entry, _TIMELINE_ICONS.get(TimelineKind(entry.kind), "circle")) for entry in entries],
+        "timeline": [_timeline_line(entry) for entry in entries[:TIMELINE_SHOWN]],
+        "left_out": left_out,
         "alerts": alerts_shown,
         "alert_count": case.alerts.count(),
         "techniques": [technique_line(name) for name in dict.fromkeys(names)],
@@ -195,13 +199,19 @@ def _alert_facts(alert: Alert) -> Facts:
 def _case_facts(case: Case) -> Facts:
     return [
         ("Reference", case.reference),
-        ("Confidence", widgets.percent(case.confidence)),
+        ("Confidence", widgets.percent(case.confidence or None)),
         ("Assignee", case.assignee.username if case.assignee else widgets.NOTHING),
         ("Opened by", case.opened_by),
         ("Opened", widgets.when(case.created_at)),
         ("Updated", widgets.when(case.updated_at)),
         ("Closed", widgets.when(case.closed_at)),
     ]
+
+
+def _timeline_line(entry: TimelineEntry) -> tuple[TimelineEntry, str, str]:
+    """The entry, its icon and its author: agents go by their type's words, people by their names as they are written."""
+    author = widgets.words(entry.actor) if entry.kind in _BY_AGENTS else entry.actor
+    return entry, _TIMELINE_ICONS.get(TimelineKind(entry.kind), "circle"), author
 
 
 def _indicators(alert: Alert) -> list[Indicator]:

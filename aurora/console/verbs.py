@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -25,8 +25,21 @@ Call = Callable[[Any, Actor, Mapping[str, str]], object]
 """`(primary key, actor, the form's fields) → what the verb returned`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One line of a button's select; the chosen one is how things stand, so that a press without thought changes nothing."""
+
+    value: str
+    label: str
+    is_chosen: bool = False
+
+
 def _always(row: Any) -> bool:
     return True
+
+
+def _no_choices(row: Any) -> Sequence[Choice]:
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +54,10 @@ class Button:
     tone: str = ""
     is_for_many: bool = True
     suits: Callable[[Any], bool] = _always
-    choices: tuple[str, ...] = ()
-    """What the button may be pressed with; the form's field is `choice`."""
+    choices: Callable[[Any], Sequence[Choice]] = _no_choices
+    """What the button may be pressed with, for a row; the form's field is `choice`."""
+    confirm: str = ""
+    """What cannot be undone asks again, with this sentence."""
     done: str = "done"
     leads_to: Callable[[Any], str] | None = None
     """The page to show after a single press, from what the verb returned."""
@@ -73,11 +88,14 @@ class ButtonsAdmin(RecordAdmin):
     def page(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         actor = actor_of(request)
         offered = [
-            (button, reverse(f"admin:{self._route()}", args=[row.pk, button.name]))
+            (button, reverse(f"admin:{self._route()}", args=[row.pk, button.name]), button.choices(row))
             for button in self.buttons
             if actor.may(button.permission) and button.suits(row)
         ]
-        return {**super().page(request, row), "buttons": offered}
+        # A select takes room and thought: pages may put these beside the facts that they change.
+        choosers = [offer for offer in offered if offer[2]]
+        plain = [offer for offer in offered if offer[0].choices is _no_choices]
+        return {**super().page(request, row), "buttons": plain, "choosers": choosers}
 
     def press(self, request: HttpRequest, object_id: str, name: str) -> HttpResponse:
         """One press of one button on a row's page."""
@@ -98,7 +116,8 @@ class ButtonsAdmin(RecordAdmin):
         except AuroraError as error:
             messages.error(request, error.detail)
             return HttpResponseRedirect(target)
-        messages.success(request, f"{str(self.opts.verbose_name).capitalize()} {button.done}.")
+        noun = str(self.opts.verbose_name)
+        messages.success(request, f"{noun[:1].upper()}{noun[1:]} {button.done}.")
         return HttpResponseRedirect(button.leads_to(result) if button.leads_to else target)
 
     def _route(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.contrib.auth.models import User
 
@@ -202,3 +204,32 @@ def test_an_account_is_deleted_by_its_verb():
     user, url = _account("viewer")
     signed_in("admin").post(f"{url}/delete/")
     assert not User.objects.filter(pk=user.pk).exists()
+
+
+def test_the_role_that_an_account_has_is_the_chosen_one():
+    _, url = _account("viewer")
+    shown = text_of(signed_in("admin").get(url.removesuffix("/do") + "/change/"))
+    assert '<option value="viewer" selected>' in shown
+    assert shown.count(" selected>") == 1
+
+
+def test_an_account_without_a_role_is_given_none_by_a_press_without_thought():
+    user = User.objects.create_user("clerk", is_staff=True)
+    client = signed_in("admin")
+    assert '<option value="" selected>No role' in text_of(client.get(f"/admin/auth/user/{user.pk}/change/"))
+    assert "Choose a role" in text_of(client.post(f"/admin/auth/user/{user.pk}/do/role/", {"choice": ""}, follow=True))
+
+
+def test_what_cannot_be_undone_asks_again():
+    _, url = _account("viewer")
+    shown = text_of(signed_in("admin").get(url.removesuffix("/do") + "/change/"))
+    (asking,) = re.findall(r'<details class="au-confirm">.*?</details>', shown, re.DOTALL)
+    assert f'action="{url}/delete/"' in asking
+    assert "Delete for good" in asking
+
+
+def test_an_api_key_keeps_its_capitals_in_messages():
+    key, _ = create_api_key(name="sensor", role="api_service", expires_at=None, actor=ADMIN)
+    assert "API key revoked." in text_of(
+        signed_in("admin").post(f"/admin/aurora/apikey/{key.pk}/do/revoke/", follow=True)
+    )
