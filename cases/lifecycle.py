@@ -99,8 +99,10 @@ def edit_case(*, case_id: UUID, changes: Mapping[str, Any], actor: Actor) -> Cas
 
 
 def comment(*, case_id: UUID, text: str, actor: Actor) -> TimelineEntry:
-    """Adds a remark (Markdown) to the timeline. Raises Denied, Missing."""
+    """Adds a remark (Markdown) to the timeline. Raises Denied, Missing, Invalid for a blank one."""
     actor.require("cases:write")
+    if not text.strip():
+        raise Invalid("A comment needs text")
     with transaction.atomic():
         case = _locked_case(case_id)
         entry = note(case=case, kind=TimelineKind.COMMENT, actor=actor.name, text=text)

@@ -8,7 +8,8 @@ from functools import partial
 from typing import Any, ClassVar
 
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
@@ -96,6 +97,16 @@ class ButtonsAdmin(RecordAdmin):
         choosers = [offer for offer in offered if offer[2]]
         plain = [offer for offer in offered if offer[0].choices is _no_choices]
         return {**super().page(request, row), "buttons": plain, "choosers": choosers}
+
+    def response_action(self, request: HttpRequest, queryset: QuerySet[Any, Any]) -> HttpResponse | None:
+        """Keys come from a form, and Django asks the database for whatever it holds."""
+        try:
+            for key in request.POST.getlist(ACTION_CHECKBOX_NAME):
+                self.opts.pk.to_python(key)
+        except ValidationError:
+            messages.error(request, "Choose rows of the list.")
+            return HttpResponseRedirect(request.get_full_path())
+        return super().response_action(request, queryset)
 
     def press(self, request: HttpRequest, object_id: str, name: str) -> HttpResponse:
         """One press of one button on a row's page."""

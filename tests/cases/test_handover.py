@@ -93,6 +93,13 @@ def test_a_case_is_given_to_an_analyst():
     assert Case.objects.get(pk=case.pk).assignee == anna
 
 
+def test_a_blank_comment_is_refused_in_words():
+    case = open_case(title="Beaconing", severity="low", actor=ANALYST)
+    client = signed_in("analyst")
+    shown = text_of(client.post(f"/admin/cases/case/{case.pk}/do/comment/", {"text": "  "}, follow=True))
+    assert "A comment needs text" in shown
+
+
 def test_a_case_is_not_closed_by_a_press_without_thought():
     case = open_case(title="Beaconing", severity="low", actor=ANALYST)
     shown = text_of(signed_in("analyst").get(f"/admin/cases/case/{case.pk}/change/"))

@@ -172,3 +172,22 @@ def test_a_narrowed_list_says_how_many_match_and_leads_back():
     client = signed_in("viewer")
     assert '1 match (<a class="au-link" href="?">show all</a>)' in text_of(client.get("/admin/cases/alert/?q=needle"))
     assert "show all</a>" not in text_of(client.get("/admin/cases/alert/"))
+
+
+@pytest.mark.parametrize("query", ["?source=%00", "?q=a%00b", "?%00=1"])
+def test_nul_in_a_query_is_refused_and_breaks_nothing(query):
+    answer = signed_in("viewer").get(f"/admin/cases/alert/{query}")
+    assert answer.status_code == 400
+    assert "made no sense" in answer.content.decode()
+
+
+def test_nul_in_a_form_is_refused_and_breaks_nothing():
+    alert = make_alert()
+    answer = signed_in("analyst").post(f"/admin/cases/alert/{alert.pk}/do/assign/", {"choice": "a\0b"})
+    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("path", ["cases/alert/", "auth/user/"])
+def test_a_chosen_row_that_has_no_such_key_is_refused_in_words(path):
+    form = {"action": "resolve" if "alert" in path else "deactivate", "_selected_action": ["nonsense"]}
+    assert "Choose rows of the list" in text_of(signed_in("admin").post(f"/admin/{path}", form, follow=True))
