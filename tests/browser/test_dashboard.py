@@ -99,12 +99,39 @@ def test_no_page_makes_the_browser_complain(page: Page, api: httpx.Client):
         "/admin/cases/alert/",
         f"/admin/cases/alert/{alert['id']}/change/",
         f"/admin/cases/case/{case['id']}/change/",
+        "/admin/agents/agent/",
+        "/admin/auth/user/",
+        "/admin/password_change/",
         "/dashboard/",
     ):
         answer = page.goto(path, wait_until="networkidle")
         assert answer is not None
         assert (answer.status, "content-security-policy" in answer.headers) == (200, True)
     assert complaints == []
+
+
+def test_a_second_click_does_nothing_twice(page: Page, api: httpx.Client):
+    case = api.post(f"/alerts/{_post(api, 'Commented on once')['id']}/promote").raise_for_status().json()
+    page.goto(f"/admin/cases/case/{case['id']}/change/")
+    page.get_by_label("Comment").fill("Seen before")
+    page.get_by_role("button", name="Add comment").dblclick()
+    expect(page.get_by_role("status")).to_have_text("Case commented on.")
+    expect(page.locator(".au-timeline").get_by_text("Seen before")).to_have_count(1)
+
+
+def test_the_keyboard_reaches_the_menu_and_the_filters(page: Page):
+    page.goto("/admin/cases/alert/")
+    page.get_by_role("button", name="Filters").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#changelist-filter")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#changelist-filter")).to_be_hidden()
+
+
+def test_an_investigation_of_a_case_goes_by_the_cases_title(live: Page, api: httpx.Client):
+    case = api.post("/cases", json={"title": "Everything about web-04", "severity": "low"}).raise_for_status().json()
+    api.post("/investigations", json={"case_id": case["id"]}).raise_for_status()
+    expect(live.locator("#thoughts").get_by_role("link", name="Everything about web-04")).to_be_visible()
 
 
 def _post(api: httpx.Client, title: str, **fields: Any) -> dict[str, Any]:

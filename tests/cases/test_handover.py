@@ -87,6 +87,14 @@ def test_those_who_read_alone_are_offered_nothing_and_refused(role, name):
     assert client.post(f"{LIST}{alert.pk}/do/{name}/").status_code == 403
 
 
+def test_an_indicator_leads_only_those_on_who_may_see_it():
+    alert = make_alert(iocs=["203.0.113.7"])
+    assert "/admin/cases/ioc/" in text_of(signed_in("viewer").get(_page(alert)))
+    shown = text_of(signed_in("operator").get(_page(alert)))
+    assert "203[.]0[.]113[.]7" in shown
+    assert "/admin/cases/ioc/" not in shown
+
+
 def test_a_case_is_given_to_an_analyst():
     case, anna = open_case(title="Beaconing", severity="low", actor=ANALYST), make_user("analyst", "anna")
     signed_in("analyst").post(f"/admin/cases/case/{case.pk}/do/assign/", {"choice": "anna"})

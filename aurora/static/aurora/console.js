@@ -25,4 +25,15 @@ document.addEventListener("click", (event) => {
   });
 });
 
+// A second click while the first is under way would do it twice: two investigations, two comments.
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (!form.closest(".au-buttons, .au-form")) return;
+  if (form.dataset.sent) event.preventDefault();
+  form.dataset.sent = "yes";
+});
+addEventListener("pageshow", () => {
+  for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
+});
+
 setInterval(refreshAges, 30_000);

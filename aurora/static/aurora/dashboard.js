@@ -287,7 +287,7 @@ class Thoughts {
   }
 
   think(thought) {
-    const known = this.#of(thought?.investigation_id, thought?.alert_id);
+    const known = this.#of(thought?.investigation_id, thought);
     if (!known || known.lines.some((line) => line.number === thought.number)) return;
     known.lines.push(thought);
     known.lines.sort((one, other) => one.number - other.number);
@@ -298,7 +298,7 @@ class Thoughts {
 
   // Returns by how much the number of running investigations has changed.
   update(investigation) {
-    const known = this.#of(investigation?.id, investigation?.alert_id);
+    const known = this.#of(investigation?.id, investigation);
     if (!known) return 0;
     const before = known.status;
     Object.assign(known, { status: String(investigation.status), summary: String(investigation.summary ?? "") });
@@ -327,21 +327,24 @@ class Thoughts {
     }
   }
 
-  #of(id, alertId) {
+  // An investigation goes by the title of its alert; one that looks into a case as a whole, by the case's.
+  #of(id, about) {
     if (!UUID.test(id)) return null;
     if (!this.#known.has(id)) this.#known.set(id, { id, lines: [], at: Date.now(), status: undefined, summary: "" });
     const known = this.#known.get(id);
-    if (!known.alertId && UUID.test(alertId)) {
-      known.alertId = alertId;
-      known.title = this.titleOf(alertId);
-      if (!known.title) this.#askForTitle(known);
+    if (known.title === undefined && UUID.test(about.alert_id)) {
+      known.title = this.titleOf(about.alert_id);
+      if (!known.title) this.#askForTitle(known, `/api/v1/alerts/${about.alert_id}`);
+    } else if (known.title === undefined && UUID.test(about.case_id)) {
+      known.title = "";
+      this.#askForTitle(known, `/api/v1/cases/${about.case_id}`);
     }
     return known;
   }
 
-  #askForTitle(known) {
-    getJson(`/api/v1/alerts/${known.alertId}`).then((alert) => {
-      known.title = String(alert.title);
+  #askForTitle(known, address) {
+    getJson(address).then((row) => {
+      known.title = String(row.title);
       this.#dirty.add(known);
     }, () => {});
   }
