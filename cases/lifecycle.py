@@ -83,16 +83,21 @@ def change_status(*, case_id: UUID, status: str, actor: Actor, reason: str = "")
 
 
 def edit_case(*, case_id: UUID, changes: Mapping[str, Any], actor: Actor) -> Case:
-    """Sets `title`, `description`, `severity` or `assignee` (a username or None). Raises Denied, Missing, Invalid."""
+    """Sets `title`, `description`, `severity` or `assignee` (a username or None); what is so already is no change. Raises Denied, Missing, Invalid."""
     actor.require("cases:write")
     with transaction.atomic():
         case = _locked_case(case_id)
         before, after = {}, {}
         for name, value in changes.items():
-            before[name], after[name] = str(getattr(case, name) or ""), str(value or "")
+            was, becomes = str(getattr(case, name) or ""), str(value or "")
+            if was == becomes:
+                continue
+            before[name], after[name] = was, becomes
             setattr(case, name, assignable(value) if name == "assignee" else value)
+        if not after:
+            return case
         _keep(case, actor, "case.edited", before, after)
-        if "assignee" in changes:
+        if "assignee" in after:
             text = f"Assigned to {changes['assignee'] or 'nobody'}"
             note(case=case, kind=TimelineKind.ASSIGNED, actor=actor.name, text=text)
     return case

@@ -54,11 +54,13 @@ def advance_status(*, alert_id: UUID, status: str, actor: Actor) -> bool:
 
 
 def assign(*, alert_id: UUID, username: str | None, actor: Actor) -> Alert:
-    """Gives the alert to an account, or to nobody. Raises Denied, Missing, Invalid for an unknown name."""
+    """Gives the alert to an account, or to nobody; to whom it has already changes nothing. Raises Denied, Missing, Invalid for an unknown name."""
     actor.require("alerts:write")
     with transaction.atomic():
         alert = locked_alert(alert_id)
         before = alert.assignee.username if alert.assignee else None
+        if before == username:
+            return alert
         alert.assignee = assignable(username)
         _keep(alert, "alert.assigned", actor, {"assignee": before}, {"assignee": username})
     return alert

@@ -8,6 +8,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from aurora.actors import Actor
+from aurora.models import AuditEntry
 from cases import pages
 from cases.lifecycle import comment, open_case, promote_alert
 from cases.models import Alert, Case
@@ -85,6 +86,17 @@ def test_those_who_read_alone_are_offered_nothing_and_refused(role, name):
     client = signed_in(role)
     assert f"/do/{name}/" not in text_of(client.get(_page(alert)))
     assert client.post(f"{LIST}{alert.pk}/do/{name}/").status_code == 403
+
+
+def test_giving_it_again_to_whom_it_has_leaves_no_trace():
+    anna = make_user("analyst", "anna")
+    alert, case = make_alert(), open_case(title="Beaconing", severity="low", actor=ANALYST)
+    client = signed_in("analyst")
+    for _ in range(2):
+        client.post(f"{LIST}{alert.pk}/do/assign/", {"choice": anna.username})
+        client.post(f"/admin/cases/case/{case.pk}/do/assign/", {"choice": anna.username})
+    assert AuditEntry.objects.filter(action__in=["alert.assigned", "case.edited"]).count() == 2
+    assert case.timeline.filter(kind="assigned").count() == 1
 
 
 def test_an_indicator_leads_only_those_on_who_may_see_it():
