@@ -7,14 +7,13 @@ calls: whichever ends last moves the investigation on.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
 from django.utils import timezone
 
-from agents import events, journal
+from agents import events, incidents, journal
 from agents.builtin import ANALYSES
 from agents.models import Agent, Investigation, InvestigationStep
 from agents.planning import PlannedStep, plan
@@ -33,15 +32,11 @@ from aurora.bus import outbox
 from aurora.errors import Invalid, Missing
 from cases import events as case_events
 from cases import lifecycle, triage
-from cases.correlation import related_alerts
 from cases.models import Alert, Case
-from cases.states import ENDED_ALERTS, URGENT, AlertStatus, CaseStatus, TimelineKind
+from cases.states import ENDED_ALERTS, URGENT, AlertStatus, TimelineKind
 
 ORCHESTRATOR = system("orchestrator")
 
-_SAME_INCIDENT = timedelta(hours=24)
-_SAME_INCIDENT_STRENGTH = 0.5
-"""Of `cases.correlation`: one rare thing shared and near in time. One busy host alone does not reach it."""
 _CASE_LOCK = 0x41C5E5
 """Advisory lock under which alerts choose their case (two alerts of one incident at once must not open two) and are begun unasked."""
 
@@ -135,16 +130,13 @@ def _take_turn() -> None:
 
 
 def _case_for(alert: Alert) -> Case:
-    """The open case of a strongly related alert within a day, the strongest first; otherwise a new one."""
-    for related in related_alerts(alert=alert, window=_SAME_INCIDENT):
-        candidate = related.alert.case_id
-        if (
-            candidate
-            and related.strength >= _SAME_INCIDENT_STRENGTH
-            and Case.objects.filter(pk=candidate).exclude(status=CaseStatus.CLOSED).exists()
-        ):
-            return lifecycle.link_alert(alert_id=alert.id, case_id=candidate, actor=ORCHESTRATOR)
-    return lifecycle.promote_alert(alert_id=alert.id, actor=ORCHESTRATOR)
+    """The open case that the alert hangs together with most strongly, otherwise a new one; the others and it name each other."""
+    ties = incidents.ties(alert=alert)
+    if not ties:
+        return lifecycle.promote_alert(alert_id=alert.id, actor=ORCHESTRATOR)
+    case = lifecycle.link_alert(alert_id=alert.id, case_id=ties[0].case_id, actor=ORCHESTRATOR)
+    incidents.name_each_other(case=case, alert=alert, others=ties[1:], actor=ORCHESTRATOR)
+    return case
 
 
 def _enabled() -> list[str]:

@@ -155,7 +155,7 @@ def rarity(*, relations: Collection[Relation]) -> dict[Relation, float]:
     Two bearers (the pair itself) are worth the whole; from 1,000 on nobody counts further. Two queries.
     """
     counts = bearers(relations=relations)
-    return {relation: _worth(relation.kind, count) for relation, count in counts.items()}
+    return {relation: worth(relation.kind, count) for relation, count in counts.items()}
 
 
 def bearers(*, relations: Collection[Relation]) -> dict[Relation, int]:
@@ -168,7 +168,15 @@ def bearers(*, relations: Collection[Relation]) -> dict[Relation, int]:
     return found
 
 
-def strength(relations: Iterable[Relation], worth: dict[Relation, float]) -> float:
+def worth(kind: str, bearers: int) -> float:
+    """What sharing a thing of this kind is worth, 0–1, when so many alerts bear it: two (the pair itself) are worth the whole."""
+    if bearers == 0:
+        return 0.0
+    common = math.log(max(bearers, 2) / 2) / math.log(_UNIVERSAL / 2)
+    return round(_WORTH[kind] * max(_LEAST, 1 - common), 4)
+
+
+def strength(relations: Iterable[Relation], worth: Mapping[Relation, float]) -> float:
     """Several relations as independent evidence: 1 - Π(1 - worth). An unknown one is worth nothing."""
     return round(1 - math.prod(1 - worth.get(relation, 0.0) for relation in relations), 4)
 
@@ -177,13 +185,6 @@ def seconds_apart(one: Alert, other: Alert) -> float:
     """The gap between the two alerts' times, 0 when they overlap."""
     gap = max(one.first_seen - other.last_seen, other.first_seen - one.last_seen, timedelta(0))
     return gap.total_seconds()
-
-
-def _worth(kind: str, count: int) -> float:
-    if count == 0:
-        return 0.0
-    common = math.log(max(count, 2) / 2) / math.log(_UNIVERSAL / 2)
-    return round(_WORTH[kind] * max(_LEAST, 1 - common), 4)
 
 
 def _strongest_first(relations: set[Relation], worth: dict[Relation, float]) -> tuple[Relation, ...]:

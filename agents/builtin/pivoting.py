@@ -32,7 +32,7 @@ _LEAST_STRENGTH = 0.12
 _GO_ON_FROM = 0.25
 _MAX_RELATIONS = 256
 _CANDIDATES = 2 * MAX_ALERTS
-_HALF_LIFE = {"ioc": 24 * 3600, "user": 12 * 3600, "asset": 6 * 3600}
+HALF_LIFE = {"ioc": 24 * 3600, "user": 12 * 3600, "asset": 6 * 3600}
 """Seconds after which sharing it is worth half."""
 _HASHES = frozenset({IocType.HASH_MD5, IocType.HASH_SHA1, IocType.HASH_SHA256})
 _SYSTEM_PROGRAMS = frozenset(
@@ -140,14 +140,14 @@ def _leads(web: Web, frontier: list[Alert]) -> dict[Relation, list[Alert]]:
     leads: defaultdict[Relation, list[Alert]] = defaultdict(list)
     for alert in sorted(frontier, key=lambda one: (-web.reached[one.id].strength, one.id)):
         named = web.scope.of(alert)
-        iocs = [ioc for ioc in named.iocs if not (ioc.type in _HASHES and _is_of_the_system(alert))]
+        iocs = [ioc for ioc in named.iocs if not (ioc.type in _HASHES and is_of_the_system(alert))]
         values = [("ioc", ioc.value) for ioc in iocs] + [("asset", name) for name in named.assets]
         for kind, value in values + [("user", name) for name in named.users]:
             leads[Relation(kind, value)].append(alert)
     return dict(list(leads.items())[:_MAX_RELATIONS])
 
 
-def _is_of_the_system(alert: Alert) -> bool:
+def is_of_the_system(alert: Alert) -> bool:
     """Whether the alert's hashes are those of a program that every Windows host has: sharing them ties nobody to anybody.
 
     Of Sysmon's event 7 the hashes are the loaded library's, not the program's.
@@ -191,7 +191,7 @@ def _reach(
 
 
 def _carried(web: Web, origin: Alert, alert: Alert, relation: Relation) -> float:
-    fading = 0.5 ** (seconds_apart(origin, alert) / _HALF_LIFE[relation.kind])
+    fading = 0.5 ** (seconds_apart(origin, alert) / HALF_LIFE[relation.kind])
     return web.reached[origin.id].strength * float(fading)
 
 

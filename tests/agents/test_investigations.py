@@ -122,6 +122,17 @@ def test_unrelated_alerts_get_cases_of_their_own():
     assert len(cases) == 2
 
 
+def test_an_alert_that_ties_two_cases_joins_the_nearer_and_both_name_each_other_once():
+    first = make_case(alerts=[make_alert(iocs=["203.0.113.77"])])
+    second = make_case(alerts=[make_alert(iocs=["203.0.113.78"], users=["jdoe"])])
+    for _ in range(2):
+        both = make_alert(iocs=["203.0.113.77", "203.0.113.78"], users=["jdoe"])
+        assert investigations.start(alert_id=both.id, actor=ANALYST).case_id == second.id
+    for case, other in ((first, second), (second, first)):
+        [entry] = case.timeline.filter(data__same_intrusion=str(other.id))
+        assert other.reference in entry.text
+
+
 def test_a_closed_case_takes_no_new_alert():
     shared = {"iocs": ["203.0.113.77"], "affected_assets": ["web-03"]}
     closed = make_case(alerts=[make_alert(**shared)], status="closed")

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 from django.core.management.base import BaseCommand, CommandParser
+from django.db import transaction
 from django.utils import timezone
 
 from aurora.actors import system
@@ -29,8 +30,10 @@ class Command(BaseCommand):
             by_source[event.source].append(orjson.dumps(event.record))
         actor = system("load_demo")
         created = merged = 0
-        for source, lines in by_source.items():
-            done = intake.ingest(source=source, payload=b"\n".join(lines), actor=actor)
-            created, merged = created + done.created, merged + done.merged
+        # At once, or the first sensor's alerts would be investigated, and get their cases, before the others' are there.
+        with transaction.atomic():
+            for source, lines in by_source.items():
+                done = intake.ingest(source=source, payload=b"\n".join(lines), actor=actor)
+                created, merged = created + done.created, merged + done.merged
         if options["verbosity"]:
             self.stdout.write(f"{created} alerts created, {merged} merged into them")
