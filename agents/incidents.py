@@ -19,14 +19,14 @@ from uuid import UUID
 
 from agents.builtin.assets import is_address
 from agents.builtin.killchain import alert_tactics
-from agents.builtin.pivoting import HALF_LIFE, is_of_the_system
+from agents.builtin.pivoting import HALF_LIFE, SWEEP_HOSTS
 from agents.builtin.scope import Scope, gravity, named_by
 from agents.builtin.wording import line, listed, many, quoted
 from aurora.actors import Actor
 from aurora.bus import outbox
 from cases import attack, lifecycle
 from cases import events as case_events
-from cases.correlation import Relation, alerts_bearing, seconds_apart, strength, worth
+from cases.correlation import Relation, alerts_bearing, is_everybodys, seconds_apart, strength, worth
 from cases.models import Alert, Case
 from cases.states import URGENT, AlertStatus, CaseStatus, IocType, TimelineKind
 
@@ -39,11 +39,9 @@ _MAX_RELATIONS = 64
 _MAX_CANDIDATES = 200
 _HUB_ALERTS = 60
 _HUB_HOSTS = 8
-_SWEEP_HOSTS = 4
 _AT_ONCE = timedelta(minutes=15)
 _MEDIUM = 2
 _ACT = attack.tactic_rank("initial-access")
-_HASHES = frozenset({IocType.HASH_MD5, IocType.HASH_SHA1, IocType.HASH_SHA256})
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +116,7 @@ class _Walk:
         bearing = {relation: found for relation, found in bearing.items() if len(found) < _HUB_ALERTS}
         rows = self._rows(bearing)
         self._drop_crossroads(bearing)
-        rarity = {relation: worth(relation.kind, len(found) + 1) for relation, found in bearing.items()}
+        rarity = {relation: worth(relation, len(found) + 1) for relation, found in bearing.items()}
         shared: defaultdict[UUID, set[Relation]] = defaultdict(set)
         for relation, found in bearing.items():
             for alert_id in found:
@@ -128,7 +126,7 @@ class _Walk:
         return steps
 
     def is_bridge(self, alert: Alert) -> bool:
-        return gravity(alert) <= _MEDIUM and len(self._addresses([alert.id])) <= _SWEEP_HOSTS
+        return gravity(alert) <= _MEDIUM and len(self._addresses([alert.id])) <= SWEEP_HOSTS
 
     def _leads(self, frontier: Iterable[Alert]) -> dict[Relation, list[Alert]]:
         leads: defaultdict[Relation, list[Alert]] = defaultdict(list)
@@ -141,9 +139,7 @@ class _Walk:
 
     def _relations(self, alert: Alert) -> list[Relation]:
         named = self.scope.of(alert)
-        iocs = [ioc for ioc in named.iocs if ioc.type != IocType.USER_AGENT]
-        if is_of_the_system(alert):
-            iocs = [ioc for ioc in iocs if ioc.type not in _HASHES]
+        iocs = [ioc for ioc in named.iocs if ioc.type != IocType.USER_AGENT and not is_everybodys(alert, ioc)]
         return [
             *(Relation("user", name) for name in named.users),
             *(Relation("asset", name) for name in named.assets),
@@ -162,7 +158,7 @@ class _Walk:
 
     def _drop_crossroads(self, bearing: dict[Relation, list[UUID]]) -> None:
         """An alert that names many hosts says nothing of whom one of them meets: a sweep would make crossroads of all."""
-        sweeps = {alert_id for alert_id in self.scope.named if len(self._addresses([alert_id])) > _SWEEP_HOSTS}
+        sweeps = {alert_id for alert_id in self.scope.named if len(self._addresses([alert_id])) > SWEEP_HOSTS}
         for relation, found in list(bearing.items()):
             if relation.kind != "ioc" and len(self._addresses(set(found) - sweeps)) > _HUB_HOSTS:
                 del bearing[relation]

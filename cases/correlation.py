@@ -17,8 +17,9 @@ from uuid import UUID
 
 from django.db import connection
 
+from cases import observables
 from cases.models import Alert, AlertIoc, AlertPivot, Ioc
-from cases.states import IocStatus
+from cases.states import IocStatus, IocType
 
 MAX_KEYS = 128
 """Of one alert, as many IOCs and as many assets, users and techniques are looked at."""
@@ -33,6 +34,14 @@ _PER_RELATION = 200
 # Techniques are shared by strangers.
 _WORTH = {"ioc": 0.95, "user": 0.85, "asset": 0.7, "technique": 0.25}
 _LEAST = 0.05
+_HASHES = frozenset({IocType.HASH_MD5, IocType.HASH_SHA1, IocType.HASH_SHA256})
+# Accounts that every machine has: `root` here and `root` there are two.
+_EVERYBODYS = frozenset(
+    (
+        *("root", "system", "administrator", "admin", "guest", "nobody", "anonymous", "anonymous logon"),
+        *("local service", "network service", "localsystem", "www-data"),
+    )
+)
 
 # Links before and after the alert are walked in the order of the unique indexes (alert ids are UUIDv7, which sort by the time
 # of storing), so the price of a relation is bounded however common it is. One block a relation with its value in it, not a
@@ -121,13 +130,28 @@ def related_alerts(*, alert: Alert, window: timedelta, limit: int = 50) -> list[
 
 
 def relations_of(*, alert: Alert) -> list[Relation]:
-    """All by which the alert could be tied to others; indicators cleared as false positives are none. Two queries."""
-    iocs = AlertIoc.objects.filter(alert=alert).exclude(ioc__status=IocStatus.FALSE_POSITIVE).order_by("id")
+    """All by which the alert could be tied to others; indicators that are everybody's, or cleared as false positives, are none.
+
+    Two queries.
+    """
+    links = AlertIoc.objects.filter(alert=alert).exclude(ioc__status=IocStatus.FALSE_POSITIVE).order_by("id")
+    iocs = [link.ioc for link in links.select_related("ioc")[:MAX_KEYS]]
     pivots = AlertPivot.objects.filter(alert=alert).order_by("id")
     return [
-        *(Relation("ioc", value) for value in iocs.values_list("ioc__value", flat=True)[:MAX_KEYS]),
+        *(Relation("ioc", ioc.value) for ioc in iocs if not is_everybodys(alert, ioc)),
         *(Relation(kind, value) for kind, value in pivots.values_list("kind", "value")[:MAX_KEYS]),
     ]
+
+
+def is_everybodys(alert: Alert, ioc: Ioc) -> bool:
+    """Whether the alert's indicator ties nobody to anybody: a public resolver, or the hash of a program that every Windows host has.
+
+    Of Sysmon's event 7 the hashes are the loaded library's, not the program's.
+    """
+    if observables.is_public_resolver(ioc.value):
+        return True
+    is_loaded = str(alert.metadata.get("event_id", "")) == "7"
+    return ioc.type in _HASHES and not is_loaded and observables.is_system_program(alert.metadata.get("process_name"))
 
 
 def alerts_bearing(
@@ -155,7 +179,7 @@ def rarity(*, relations: Collection[Relation]) -> dict[Relation, float]:
     Two bearers (the pair itself) are worth the whole; from 1,000 on nobody counts further. Two queries.
     """
     counts = bearers(relations=relations)
-    return {relation: worth(relation.kind, count) for relation, count in counts.items()}
+    return {relation: worth(relation, count) for relation, count in counts.items()}
 
 
 def bearers(*, relations: Collection[Relation]) -> dict[Relation, int]:
@@ -168,11 +192,12 @@ def bearers(*, relations: Collection[Relation]) -> dict[Relation, int]:
     return found
 
 
-def worth(kind: str, bearers: int) -> float:
-    """What sharing a thing of this kind is worth, 0–1, when so many alerts bear it: two (the pair itself) are worth the whole."""
+def worth(relation: Relation, bearers: int) -> float:
+    """What sharing it is worth, 0–1, when so many alerts bear it: two (the pair itself) are worth the whole."""
     if bearers == 0:
         return 0.0
     common = math.log(max(bearers, 2) / 2) / math.log(_UNIVERSAL / 2)
+    kind = "technique" if relation.kind == "user" and _is_everybodys(relation.value) else relation.kind
     return round(_WORTH[kind] * max(_LEAST, 1 - common), 4)
 
 
@@ -185,6 +210,10 @@ def seconds_apart(one: Alert, other: Alert) -> float:
     """The gap between the two alerts' times, 0 when they overlap."""
     gap = max(one.first_seen - other.last_seen, other.first_seen - one.last_seen, timedelta(0))
     return gap.total_seconds()
+
+
+def _is_everybodys(user: str) -> bool:
+    return user.rpartition("\\")[2].partition("@")[0] in _EVERYBODYS
 
 
 def _strongest_first(relations: set[Relation], worth: dict[Relation, float]) -> tuple[Relation, ...]:

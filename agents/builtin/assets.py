@@ -59,7 +59,9 @@ class Criticality:
 
 def criticality(asset: str, asset_type: str = "") -> Criticality:
     """Told from words in the asset's name first, then from the type its sensor gave."""
-    words = [] if is_address(asset) else _WORD.findall(asset.lower().partition(".")[0])
+    # Of a cloud's resource name only the last part is a name; before it stand the service and the account.
+    name = asset.rpartition(":")[2] if asset.startswith("arn:") else asset.partition(".")[0]
+    words = [] if is_address(asset) else _WORD.findall(name.lower())
     for role, level, names in _ROLES:
         found = names.intersection(words)
         if found:

@@ -6,12 +6,26 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from agents.builtin import assets
+from agents.builtin.scope import gravity
 from agents.builtin.situation import ACCOUNTS_TAKEN_BY, Situation
-from agents.builtin.wording import line, listed, many
+from agents.builtin.wording import line, listed, many, quoted
 from agents.playbooks.catalog import ACTIONS, Action, Approval, approval_for
 from cases.states import IocType
 
 _MAX_TARGETS = 10
+_WITHOUT_SIGN_OF_BREACH = ("cps_anomaly", "ransomware_emergency", "malware_response")
+"""Playbooks that begin at the alert's own hosts, though no technique says that something ran there."""
+
+_CARE = {
+    "domain controller": "without it log-ins of its domain fail: make sure that another controller answers, or let only those through",
+    "industrial control": "the process that it controls runs on without supervision: only together with the plant's operators",
+    "hypervisor": "all of its guests go with it",
+    "backup": "backups stop, and may be what is needed next",
+    "identity provider": "nobody can sign in without it",
+    "network device": "what lies behind it is cut off too",
+}
+"""What isolating a host of this role means for others."""
+
 _CERTIFICATE_THEFT = "T1649"
 _ON_THE_BLOCK_LIST = (IocType.DOMAIN, IocType.URL)
 
@@ -88,23 +102,35 @@ def _talked_to(found: Situation, value: str) -> list[str]:
 
 
 def _isolations(found: Situation, playbook: str | None) -> Iterator[Measure]:
-    for host in found.breached[:_MAX_TARGETS]:
+    for host in _to_isolate(found, playbook):
         known = found.criticality(host)
         role = f"{known.role}, {assets.LEVELS[known.level]} importance" if known.level else "importance unknown"
-        care = "; warn its users, its service stops" if known.is_critical else ""
-        supposed = [one for one in found.supposed if host in one.hosts]
-        # What is supposed of this host in particular says more than that it is part of the whole.
-        supposed.sort(key=lambda one: one.kind == "intrusion")
-        because = line(supposed[0].title, 160) if supposed else "an intruder's code or log-on was seen on it"
-        yield _measure(
-            "isolate_host", host, f"{because} ({role}{care})", is_critical=known.is_critical, playbook=playbook
-        )
+        care = _CARE.get(known.role, "warn its users, its service stops" if known.is_critical else "")
+        why = f"{_because(found, host)} ({role}{'; ' if care else ''}{care})"
+        yield _measure("isolate_host", host, why, is_critical=known.is_critical, playbook=playbook)
+
+
+def _to_isolate(found: Situation, playbook: str | None) -> list[str]:
+    if not found.breached and playbook in _WITHOUT_SIGN_OF_BREACH:
+        return found.web.hosts(found.scope.leading)[:_MAX_TARGETS]
+    return found.breached[:_MAX_TARGETS]
+
+
+def _because(found: Situation, host: str) -> str:
+    """What is supposed of this host in particular says more than that it is part of the whole; else its gravest alert speaks."""
+    supposed = [one for one in found.supposed if host in one.hosts]
+    if supposed:
+        return line(min(supposed, key=lambda one: one.kind == "intrusion").title, 160)
+    own = [alert for alert in found.web.alerts if host in found.web.hosts(alert)]
+    return quoted(min(own, key=lambda alert: (gravity(alert), alert.first_seen))) + " was seen on it"
 
 
 def _accounts(found: Situation, playbook: str | None) -> Iterator[Measure]:
     for user in found.accounts[:_MAX_TARGETS]:
         supposed = [one.title for one in found.supposes(*ACCOUNTS_TAKEN_BY) if user in one.users]
-        because = line(supposed[0], 160) if supposed else "named in alerts of credential access or lateral movement"
+        own = [alert for alert in found.web.alerts if user in found.web.users(alert)]
+        gravest = min(own, key=lambda alert: (gravity(alert), alert.first_seen))
+        because = line(supposed[0], 160) if supposed else f"{quoted(gravest)} names it"
         yield _measure("disable_user", user, because, is_critical=False, playbook=playbook)
 
 
@@ -124,7 +150,12 @@ def _certificates(found: Situation, playbook: str | None) -> Iterator[Measure]:
 
 
 def _scans(found: Situation, playbook: str | None) -> Iterator[Measure]:
-    """Breached hosts are examined by forensics; the others of the chain get a scan."""
+    """Breached hosts are examined by forensics; the others of the chain get a scan. A controller is never probed: it is read out."""
+    if playbook == "cps_anomaly":
+        for host in _to_isolate(found, playbook):
+            why = "verify firmware and logic against the approved ones, read from its engineering station and not by probing it"
+            yield _measure("run_scan", host, why, is_critical=True, playbook=playbook)
+        return
     for host in found.touched[:_MAX_TARGETS] if found.breached or found.supposed else ():
         critical = found.criticality(host).is_critical
         yield _measure(
@@ -139,16 +170,30 @@ def _verdicts(found: Situation, playbook: str | None) -> Iterator[Measure]:
         if one.ioc.type in _ON_THE_BLOCK_LIST:
             why = f"{line(reason, 160)}; record it as hostile, so that the block list carries it"
             yield _measure("enrich_ioc", one.ioc.value, why, is_critical=False, playbook=playbook)
-    unknown = [one for one in found.reputations if one.verdict == "unknown" and one.ioc.id not in hostile]
+    unknown = [
+        one
+        for one in found.reputations
+        if one.verdict == "unknown"
+        and one.ioc.id not in hostile
+        and one.ioc.type != IocType.USER_AGENT
+        and not found.is_ours(one.ioc)
+    ]
     for one in unknown[:_MAX_TARGETS]:
-        why = f"nothing known that speaks for or against it ({one.score} points)"
+        why = "nothing on record for or against it" if not one.terms else f"undecided: {line(one.terms[0].reason, 120)}"
         yield _measure("enrich_ioc", one.ioc.value, why, is_critical=False, playbook=playbook)
 
 
 def _notice(found: Situation, playbook: str | None) -> Iterator[Measure]:
     severity = found.scope.leading.severity
     concerned = [*found.breached, *found.accounts]
-    about = f"owners of {listed(concerned, 6)}" if concerned else "the owner of " + listed(found.touched, 4)
+    about = f"owners of {listed(concerned or found.touched, 6)}"
+    if not concerned and not found.touched:
+        users = found.web.all_users([found.scope.leading])
+        about = (
+            f"{listed(users, 6)} and their lead"
+            if users
+            else f"whoever runs the sensor {line(found.scope.leading.source, 64)}"
+        )
     critical = [host for host in found.breached if found.criticality(host).is_critical]
     management = f" and management, {many(len(critical), 'critical asset')} breached" if critical else ""
     yield _measure(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
 from agents.builtin import previous
 from agents.builtin.contract import Task
+from agents.builtin.pivoting import Reach, Web
 from agents.builtin.previous import Answer, Gap, Planned, Said, Supposed
 from agents.builtin.reputation import Reputation, reputations
 from agents.builtin.scope import Scope, alerts_of, in_order, named_by, scope_of
@@ -20,7 +22,7 @@ from cases.models import Case, Ioc, TimelineEntry
 _MAX_ENTRIES = 200
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Dossier:
     """`scope` holds the case's alerts and those that the hunt ties to them, which are in no case or in another (`hunted`).
 
@@ -37,6 +39,14 @@ class Dossier:
     planned: list[Planned]
     gaps: list[Gap]
     reputations: list[Reputation]
+    host_names: dict[str, str]
+
+    @cached_property
+    def web(self) -> Web:
+        """The scope with hosts by their names and accounts apart from them."""
+        alerts = self.scope.alerts
+        reached = {alert.id: Reach(0, 1.0, ()) for alert in alerts}
+        return Web(self.scope, reached, alerts[0].first_seen, alerts[-1].last_seen, known_names=self.host_names)
 
 
 def dossier(task: Task) -> Dossier:
@@ -61,6 +71,7 @@ def dossier(task: Task) -> Dossier:
         planned=previous.plan(outputs.get("incident_responder")),
         gaps=previous.gaps(outputs.get("threat_hunter")),
         reputations=reputations(iocs=scope.iocs, but_alerts=alerts, but_case=own.case, now=now) if now else [],
+        host_names=previous.host_names(outputs.get("threat_hunter")),
     )
 
 

@@ -10,7 +10,7 @@ from agents.builtin import killchain
 from agents.builtin.hypotheses.credentials import FAILED_LOGONS, failed_logons
 from agents.builtin.reputation import Term
 from agents.builtin.situation import Situation
-from agents.builtin.wording import listed, many
+from agents.builtin.wording import listed
 from agents.playbooks.catalog import PLAYBOOKS, Playbook
 from cases.models import Alert
 from cases.states import AssetType, Category, IocType
@@ -75,7 +75,7 @@ _SIGNS = {
             "T1039": 6,
         },
         hypotheses=("exfiltration",),
-        words=r"exfil|data (?:leak|loss|theft)|\bdlp\b|large upload",
+        words=r"exfil|egress|data (?:leak|loss|theft)|\bdlp\b|large upload",
     ),
     "cps_anomaly": _Signs(
         techniques={"T08": 25},
@@ -116,10 +116,15 @@ def _terms(found: Situation, name: str, signs: _Signs) -> Iterator[Term]:
     supposed = found.supposes(*signs.hypotheses)
     if supposed:
         best = max(supposed, key=lambda one: one.confidence)
-        yield Term(round(_HYPOTHESIS_WORTH * best.confidence), f"the hunter supposes: {best.title}")
+        # A hypothesis that rests on the very alert says what the alert is about, one from its surroundings what else goes on.
+        leading = found.scope.leading
+        is_own = leading.id in best.alert_ids or any(ioc.value in best.iocs for ioc in found.scope.of(leading).iocs)
+        yield Term(round(_HYPOTHESIS_WORTH * (1 + is_own) * best.confidence), f"the hunter supposes: {best.title}")
     speaking = [alert for alert in found.web.alerts if re.search(signs.words, _text(alert), re.IGNORECASE)]
     if speaking:
-        yield Term(_WORDS_WORTH, f"{many(len(speaking), 'title')} that speak of it")
+        yield Term(
+            _WORDS_WORTH, "the title speaks of it" if len(speaking) == 1 else f"{len(speaking)} titles speak of it"
+        )
     if name == "brute_force_mitigation":
         yield from _by_failed_logons(found)
 

@@ -11,9 +11,11 @@ from agents.builtin.fitting import LEAST, Fit, certainty, fits
 from agents.builtin.hypotheses.supposition import evidence
 from agents.builtin.scope import cite_ioc, gravity
 from agents.builtin.situation import Situation, situation
-from agents.builtin.wording import line, listed, many, moment, quoted
+from agents.builtin.wording import line, listed, many, moment, quoted, verb
+from cases.states import IocType
 
 _MAX_TIMELINE = 100
+_PLACES = (IocType.IP, IocType.DOMAIN, IocType.URL)
 
 
 def analyse(task: Task, think: Think) -> Output:
@@ -41,7 +43,7 @@ def _introduce(found: Situation, think: Think) -> None:
     think(
         f"Respond to {quoted(found.scope.leading)} with {many(len(found.web.alerts), 'alert')} of the case and the hunt, "
         f"{many(len(found.supposed), 'hypothesis', 'hypotheses')}, "
-        f"{many(len(found.reputations), 'IOC')} of which {sum(one.is_bad for one in found.reputations)} known to be bad.",
+        f"{many(len(found.reputations), 'IOC')}, {sum(one.is_bad for one in found.reputations) or 'none'} known to be bad.",
         {"alert_ids": [str(alert.id) for alert in found.web.alerts[:50]]},
     )
 
@@ -79,7 +81,7 @@ def _think_of_hosts(found: Situation, think: Think) -> None:
 
 
 def _think_of_outside(found: Situation, think: Think) -> None:
-    hostile = found.hostile()
+    hostile = [(one, reason) for one, reason in found.hostile() if one.ioc.type in _PLACES]
     told = [f"{line(one.ioc.value, 80)} ({line(reason, 120)})" for one, reason in hostile]
     think(
         f"To cut off outside: {listed(told, 3)}." if told else "No outside place is known or supposed to be hostile.",
@@ -92,7 +94,7 @@ def _think_of_plan(measures: list[Measure], think: Think) -> None:
     free = [one for one in measures if not one.approval.is_needed]
     think(
         f"{many(len(measures), 'action')}: {len(free)} may run at once, first {_named(measures[0])}; "
-        f"{len(asking)} need approval.",
+        f"{len(asking)} {verb(len(asking), 'needs', 'need')} approval.",
         {"actions": [_named(one) for one in measures]},
     )
     if asking:
@@ -116,9 +118,12 @@ def _summary(found: Situation, chosen: Fit | None, ranked: list[Fit], measures: 
     if found.breached:
         parts.append(f"Contain {listed(found.breached)}.")
     if asking:
-        parts.append(f"{many(len(asking), 'action')} of {len(measures)} need approval: {listed(map(_named, asking))}.")
+        need = verb(len(asking), "needs", "need")
+        parts.append(
+            f"{len(asking)} of {many(len(measures), 'action')} {need} approval: {listed(map(_named, asking))}."
+        )
     else:
-        parts.append(f"None of {many(len(measures), 'action')} needs approval.")
+        parts.append("No action needs approval.")
     return " ".join(parts)
 
 

@@ -57,9 +57,9 @@ def described(technique_ids: Iterable[str]) -> list[dict[str, object]]:
 
 
 def named_technique(technique_id: str) -> str:
-    """`T1071.001 Application Layer Protocol: Web Protocols`."""
+    """`T1071.001 Application Layer Protocol: Web Protocols`; of an unknown one it is said that there is no name for it."""
     known = attack.technique(technique_id)
-    return f"{technique_id} {known.name}" if known else technique_id
+    return f"{technique_id} {known.name}" if known else f"{technique_id} (not in ATT&CK Enterprise)"
 
 
 def _first_rank(tactics: object) -> int:

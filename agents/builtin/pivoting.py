@@ -16,17 +16,19 @@ from functools import cached_property
 from uuid import UUID
 
 from agents.builtin import assets, killchain
+from agents.builtin.assets import is_address
 from agents.builtin.scope import Scope, distinct, in_order, named_by
 from cases import observables
-from cases.correlation import Relation, alerts_bearing, rarity, seconds_apart, strength
+from cases.correlation import Relation, alerts_bearing, is_everybodys, rarity, seconds_apart, strength
 from cases.models import Alert
-from cases.states import AlertStatus, IocType
+from cases.states import AlertStatus, AssetType
 
 MAX_HOPS = 3
 MAX_ALERTS = 200
 WINDOW = timedelta(hours=48)
 
 _HUB = 60
+SWEEP_HOSTS = 3
 _LEAST_WORTH = 0.2
 _LEAST_STRENGTH = 0.12
 _GO_ON_FROM = 0.25
@@ -34,15 +36,7 @@ _MAX_RELATIONS = 256
 _CANDIDATES = 2 * MAX_ALERTS
 HALF_LIFE = {"ioc": 24 * 3600, "user": 12 * 3600, "asset": 6 * 3600}
 """Seconds after which sharing it is worth half."""
-_HASHES = frozenset({IocType.HASH_MD5, IocType.HASH_SHA1, IocType.HASH_SHA256})
-_SYSTEM_PROGRAMS = frozenset(
-    f"{name}.exe"
-    for name in (
-        *("powershell", "pwsh", "cmd", "rundll32", "regsvr32", "wscript", "cscript", "mshta", "msiexec", "certutil"),
-        *("svchost", "services", "lsass", "wmic", "wmiprvse", "wsmprovhost", "schtasks", "reg", "net", "net1", "sc"),
-        *("explorer", "taskhostw", "conhost", "bitsadmin", "winword", "excel", "outlook", "msedge"),
-    )
-)
+_ACCOUNT = re.compile(r"@|:(?:user|role|root|assumed-role|federated-user)(?:/|$)")
 _PRIOR = {"critical": 1.0, "high": 1.0, "medium": 0.85, "low": 0.5, "info": 0.3}
 
 
@@ -83,17 +77,32 @@ class Web:
         return self.aliases.get(name, name)
 
     def hosts(self, alert: Alert) -> list[str]:
-        return distinct(self.host(name) for name in self.scope.of(alert).assets)
+        return distinct(self.host(name) for name in self.scope.of(alert).assets if not self.is_account(alert, name))
 
     def all_hosts(self, alerts: Iterable[Alert]) -> list[str]:
         return distinct(host for alert in alerts for host in self.hosts(alert))
 
     def users(self, alert: Alert) -> list[str]:
         """The alert's accounts by their bare names: `corp\\\\j.doe` and `j.doe@corp.example` are `j.doe`."""
-        return distinct(map(bare_account, self.scope.of(alert).users))
+        accounts = [name for name in self.scope.of(alert).assets if self.is_account(alert, name)]
+        return distinct(map(bare_account, [*self.scope.of(alert).users, *accounts]))
+
+    def is_account(self, alert: Alert, asset: str) -> bool:
+        """Whether what the sensor calls an asset is somebody's account: nothing runs on it, and it cannot be cut off a network."""
+        if is_address(asset):
+            return False
+        return (
+            bool(_ACCOUNT.search(asset))
+            or alert.asset_type == AssetType.IDENTITY
+            or asset in self.scope.of(alert).users
+        )
 
     def all_users(self, alerts: Iterable[Alert]) -> list[str]:
         return distinct(user for alert in alerts for user in self.users(alert))
+
+    def is_sweep(self, alert: Alert) -> bool:
+        """Whether it names so many hosts that it says nothing of any two of them: a scanner's round, a resolver's clients."""
+        return sum(is_address(name) for name in self.scope.of(alert).assets) > SWEEP_HOSTS
 
     def source(self, alert: Alert) -> str:
         """The inside host from which the alert's connection came, or empty."""
@@ -131,7 +140,9 @@ def follow(scope: Scope, *, max_hops: int = MAX_HOPS, max_alerts: int = MAX_ALER
 
 
 def bare_account(name: str) -> str:
-    """The account's name without its domain, as Windows or a mail address gives it."""
+    """The account's name without its domain, as Windows or a mail address gives it, or without the path of a cloud's name."""
+    if name.startswith("arn:"):
+        return name.rpartition("/")[2] or name
     return name.rpartition("\\")[2].partition("@")[0] or name
 
 
@@ -140,20 +151,11 @@ def _leads(web: Web, frontier: list[Alert]) -> dict[Relation, list[Alert]]:
     leads: defaultdict[Relation, list[Alert]] = defaultdict(list)
     for alert in sorted(frontier, key=lambda one: (-web.reached[one.id].strength, one.id)):
         named = web.scope.of(alert)
-        iocs = [ioc for ioc in named.iocs if not (ioc.type in _HASHES and is_of_the_system(alert))]
+        iocs = [ioc for ioc in named.iocs if not is_everybodys(alert, ioc)]
         values = [("ioc", ioc.value) for ioc in iocs] + [("asset", name) for name in named.assets]
         for kind, value in values + [("user", name) for name in named.users]:
             leads[Relation(kind, value)].append(alert)
     return dict(list(leads.items())[:_MAX_RELATIONS])
-
-
-def is_of_the_system(alert: Alert) -> bool:
-    """Whether the alert's hashes are those of a program that every Windows host has: sharing them ties nobody to anybody.
-
-    Of Sysmon's event 7 the hashes are the loaded library's, not the program's.
-    """
-    program = re.split(r"[\\/]", str(alert.metadata.get("process_name", "")))[-1].lower()
-    return program in _SYSTEM_PROGRAMS and str(alert.metadata.get("event_id", "")) != "7"
 
 
 def _hop(web: Web, leads: dict[Relation, list[Alert]], hops: int, max_alerts: int) -> list[Alert]:
@@ -205,4 +207,4 @@ def _take(web: Web, reached: dict[Alert, Reach], max_alerts: int) -> list[Alert]
     web.reached.update({alert.id: reached[alert] for alert in new})
     web.scope.named.update(named_by(new))
     web.scope.alerts[:] = in_order([*web.alerts, *new])
-    return [alert for alert in new if reached[alert].strength >= _GO_ON_FROM]
+    return [alert for alert in new if reached[alert].strength >= _GO_ON_FROM and not web.is_sweep(alert)]

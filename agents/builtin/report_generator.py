@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from agents.builtin import killchain
@@ -10,11 +11,13 @@ from agents.builtin.dossier import Dossier, dossier
 from agents.builtin.hypotheses.supposition import evidence
 from agents.builtin.report_sections import markdown
 from agents.builtin.scope import as_ioc
-from agents.builtin.wording import counted, duration, line, listed, many, period
+from agents.builtin.wording import counted, duration, line, listed, many, period, verb
 from cases import attack
 from cases.models import Alert
-from cases.states import SEVERITIES, AlertStatus
+from cases.states import SEVERITIES, AlertStatus, IocType
 
+# What somebody can be asked about, the places outside first; a hash or a user agent tells nobody anything by itself.
+_ASKED_ABOUT = (IocType.IP, IocType.DOMAIN, IocType.URL, IocType.EMAIL, IocType.HASH_SHA256)
 _EXPECTED = ("security_analyst", "threat_intel", "threat_hunter", "incident_responder")
 
 
@@ -47,30 +50,40 @@ def executive_summary(found: Dossier) -> str:
     own = [alert for alert in alerts if alert.id not in found.hunted]
     tied = f", the hunt ties {len(found.hunted)} more to it" if found.hunted else ""
     parts = [
-        f"{name} holds {many(len(own), 'alert')} ({severities(own)}){tied}; {period(first, last)} "
-        f"({duration((last - first).total_seconds())}), first “{line(alerts[0].title, 100)}”.",
-        f"Concerned are {counted(found.scope.assets, 'asset')} and {counted(found.scope.users, 'account')}.",
+        f"{name} holds {many(len(own), 'alert')} ({severities(own)}){tied}; {period(first, last)}{_length(first, last)}, "
+        f"{'first ' if len(alerts) > 1 else ''}“{line(alerts[0].title, 100)}”.",
     ]
+    hosts, accounts = found.web.all_hosts(alerts), found.web.all_users(alerts)
+    if hosts or accounts:
+        parts.append(f"It concerns {counted(hosts, 'host')} and {counted(accounts, 'account')}.")
+    else:
+        parts.append("No alert says which host or account it concerns.")
     tactics = killchain.tactics_of(found.scope.techniques)
     if tactics:
-        parts.append(f"The kill chain was seen up to {attack.tactic_name(tactics[-1])}, stage by stage "
-                     f"{listed(map(attack.tactic_name, tactics), 14)}.")  # fmt: skip
+        stages = f" ({len(tactics)} stages: {listed(map(attack.tactic_name, tactics), 14)})" if len(tactics) > 1 else ""
+        parts.append(f"The kill chain was seen up to {attack.tactic_name(tactics[-1])}{stages}.")
     if found.supposed:
         best = max(found.supposed, key=lambda one: one.confidence)
         parts.append(f"Most likely: {line(best.title, 200)} ({best.confidence:.0%}).")
     asking = [one for one in found.planned if one.people]
     if asking:
         parts.append(
-            f"{many(len(asking), 'action')} wait for a decision, first {asking[0].action} {line(asking[0].target, 80)}."
+            f"{many(len(asking), 'action')} {verb(len(asking), 'waits', 'wait')} for a decision, first {asking[0].action} {line(asking[0].target, 80)}."
         )
     return " ".join(parts)
+
+
+def _length(first: datetime, last: datetime) -> str:
+    seconds = (last - first).total_seconds()
+    return f" ({duration(seconds)})" if seconds >= 1 else ""
 
 
 def open_questions(found: Dossier) -> list[str]:
     """What the data leave open: unseen stages, unrated indicators, agents that did not answer, alerts that nobody looked at."""
     questions = [gap.hunt for gap in found.gaps]
-    unrated = [one for one in found.reputations if one.verdict == "unknown"]
+    unrated = [one for one in found.reputations if one.verdict == "unknown" and one.ioc.type in _ASKED_ABOUT]
     if unrated:
+        unrated.sort(key=lambda one: _ASKED_ABOUT.index(one.ioc.type))
         named = listed((line(one.ioc.value, 80) for one in unrated), 5)
         questions.append(f"What is behind {named}? Nothing on record says whether hostile.")
     silent = [agent for agent in _EXPECTED if agent not in found.answers]

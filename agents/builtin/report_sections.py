@@ -16,7 +16,8 @@ from cases.states import TimelineKind
 _MAX_ROWS = 100
 _MAX_IOCS = 100
 _DONE = (TimelineKind.PLAYBOOK, TimelineKind.APPROVAL, TimelineKind.STATUS_CHANGED)
-_NOT_EVENTS = (TimelineKind.ALERT_LINKED, TimelineKind.AGENT_FINDING)
+# What the report's other sections say, or what is no event of the incident: an investigation for each of its alerts.
+_NOT_EVENTS = (TimelineKind.ALERT_LINKED, TimelineKind.AGENT_FINDING, TimelineKind.INVESTIGATION)
 
 
 def markdown(found: Dossier, *, summary: str, questions: list[str], confidence: float, reason: str) -> str:
@@ -57,7 +58,7 @@ def _head(found: Dossier) -> list[str]:
 
 def _timeline(found: Dossier) -> list[str]:
     events = [(alert.first_seen, _alert_row(found, alert)) for alert in found.scope.alerts]
-    entries = [entry for entry in found.entries if entry.kind not in _NOT_EVENTS]
+    entries = [entry for entry in found.entries if entry.kind not in _NOT_EVENTS or "same_intrusion" in entry.data]
     events += [(entry.created_at, _entry_row(found, entry)) for entry in entries]
     events.sort(key=lambda event: event[0])
     shown = [row for _, row in events[:_MAX_ROWS]]
@@ -75,21 +76,25 @@ def _alert_row(found: Dossier, alert: Alert) -> tuple[str, ...]:
 
 
 def _entry_row(found: Dossier, entry: TimelineEntry) -> tuple[str, ...]:
-    what = f"{entry.kind.replace('_', ' ')}: {md.text(entry.text, found.iocs, 300)}"
+    what = md.text(entry.text, found.iocs, 300)
     return _time(entry.created_at), md.text(entry.actor, limit=150), "", what, ""
 
 
 def _affected(found: Dossier) -> list[str]:
-    scope = found.scope
-    rows = []
-    for name in scope.assets[:_MAX_ROWS]:
-        own = [alert for alert in scope.alerts if name in scope.of(alert).assets]
-        known = assets.criticality(name, own[0].asset_type if len(scope.of(own[0]).assets) == 1 else "")
-        rows.append((md.text(name), known.role, assets.LEVELS[known.level], str(len(own)), _time(own[0].first_seen)))
-    lines = md.table(("Asset", "Role", "Importance", "Alerts", "First"), rows)
+    alerts = found.scope.alerts
+    if not alerts:
+        return []
+    web, rows = found.web, []
+    for name in web.all_hosts(alerts)[:_MAX_ROWS]:
+        own = [alert for alert in alerts if name in web.hosts(alert)]
+        known = assets.criticality(name, own[0].asset_type if web.hosts(own[0]) == [name] else "")
+        addresses = [address for address, host in web.aliases.items() if host == name]
+        shown = f"{name} ({', '.join(addresses)})" if addresses else name
+        rows.append((md.text(shown), known.role, assets.LEVELS[known.level], str(len(own)), _time(own[0].first_seen)))
+    lines = md.table(("Host", "Role", "Importance", "Alerts", "First"), rows)
     users = []
-    for name in scope.users[:_MAX_ROWS]:
-        own = [alert for alert in scope.alerts if name in scope.of(alert).users]
+    for name in web.all_users(alerts)[:_MAX_ROWS]:
+        own = [alert for alert in alerts if name in web.users(alert)]
         users.append((md.text(name), str(len(own)), _time(own[0].first_seen), _time(max(one.last_seen for one in own))))
     return lines + [""] * bool(lines and users) + md.table(("Account", "Alerts", "First", "Last"), users)
 

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from agents.builtin.contract import Evidence, Task
 from agents.builtin.wording import line
+from aurora.addresses import address_or_none
 from aurora.errors import Invalid, Missing
 from cases.models import Alert, AlertIoc, AlertPivot, Case, Ioc
 
@@ -85,15 +86,17 @@ def alerts_of(case: Case | None) -> list[Alert]:
 
 
 def named_by(alerts: Collection[Alert]) -> dict[UUID, Named]:
-    """What the alerts name, in two queries."""
+    """What the alerts name, in two queries; in order of value (hosts' names before their addresses), for links are stored in none."""
     named: defaultdict[UUID, Named] = defaultdict(Named)
     ids = [alert.id for alert in alerts]
     for alert_id in ids:
         named[alert_id] = Named()
-    for link in AlertIoc.objects.filter(alert__in=ids).select_related("ioc").order_by("id"):
+    for link in AlertIoc.objects.filter(alert__in=ids).select_related("ioc").order_by("ioc__value", "id"):
         named[link.alert_id].iocs.append(link.ioc)
-    for pivot in AlertPivot.objects.filter(alert__in=ids).order_by("id"):
+    for pivot in AlertPivot.objects.filter(alert__in=ids).order_by("value", "id"):
         _list_of(named[pivot.alert_id], pivot.kind).append(pivot.value)
+    for one in named.values():
+        one.assets.sort(key=lambda name: (address_or_none(name) is not None, name))
     return dict(named)
 
 

@@ -15,7 +15,7 @@ from agents.builtin import assets, killchain
 from agents.builtin.contract import Evidence, Finding, Output, Task, Think
 from agents.builtin.reputation import Reputation, Term, reputations
 from agents.builtin.scope import Scope, as_ioc, cite, cite_ioc, distinct, named_by, scope_of
-from agents.builtin.wording import counted, duration, line, listed, many, percent, period, quoted
+from agents.builtin.wording import counted, duration, line, listed, many, none_of, percent, period, quoted, verb
 from cases import attack
 from cases.correlation import Related, related_alerts
 from cases.states import AlertStatus, Severity
@@ -97,12 +97,12 @@ def _think_of_indicators(known: list[Reputation], think: Think) -> None:
         worst = bad[0]
         reasons = "; ".join(term.reason for term in worst.terms)
         think(
-            f"{len(bad)} of {many(len(known), 'IOC')} are known to be bad; worst is {line(worst.ioc.value, 80)} "
+            f"{len(bad)} of {many(len(known), 'IOC')} {verb(len(bad), 'is', 'are')} known to be bad; worst is {line(worst.ioc.value, 80)} "
             f"({worst.verdict}, {worst.score} points: {line(reasons, 300)}).",
             {"ioc_ids": [str(one.ioc.id) for one in bad]},
         )
     else:
-        think(f"None of {many(len(known), 'IOC')} is known to be bad.", {"ioc_ids": [str(o.ioc.id) for o in known]})
+        think(f"{none_of(len(known), 'IOC')} known to be bad.", {"ioc_ids": [str(o.ioc.id) for o in known]})
 
 
 def _related(scope: Scope, think: Think) -> tuple[list[Related], timedelta]:
@@ -130,10 +130,13 @@ def _think_of_techniques(scope: Scope, think: Think) -> None:
         think("The sensor names no ATT&CK technique, so its place in the kill chain is open.", {})
         return
     tactics = killchain.tactics_of(techniques)
-    latest = attack.tactic_name(tactics[-1]) if tactics else "no tactic that ATT&CK knows"
+    place = (
+        f"furthest along the kill chain is {attack.tactic_name(tactics[-1])}"
+        if tactics
+        else "ATT&CK Enterprise does not list it, so its place in the kill chain is open"
+    )
     think(
-        f"{many(len(techniques), 'technique')}: {listed(map(killchain.named_technique, techniques))}; "
-        f"furthest along the kill chain is {latest}.",
+        f"{many(len(techniques), 'technique')}: {listed(map(killchain.named_technique, techniques))}; {place}.",
         {"techniques": killchain.described(techniques)},
     )
 
@@ -188,7 +191,13 @@ def _indicators(picture: _Picture) -> Iterator[Term]:
         points = 16 if worst.verdict == "malicious" else 7
         yield Term(points, f"{line(worst.ioc.value, 80)} is {worst.verdict} ({worst.score} points)")
     elif all(one.verdict == "benign-known" for one in picture.known):
-        yield Term(-14, f"all of {many(len(picture.known), 'IOC')} are known to be harmless")
+        is_alone = len(picture.known) == 1
+        yield Term(
+            -14,
+            "its only IOC is known to be harmless"
+            if is_alone
+            else f"all {len(picture.known)} IOCs are known to be harmless",
+        )
 
 
 def _surroundings(picture: _Picture) -> Iterator[Term]:
@@ -220,9 +229,9 @@ def _confidence(picture: _Picture, terms: list[Term], score: int) -> tuple[float
     near = f", less 0.10 because {score} lies within 3 points of another severity" if margin < 3 else ""
     lacking = [kind for kind in kinds if kind not in held]
     without = f"; without {listed(lacking)}" if lacking else ""
+    more = f" and 0.12 for each of {many(len(held), 'further kind')} of evidence ({listed(held)})" if held else " alone"
     return round(confidence, 2), (
-        f"0.40 for the sensor's own rating and 0.12 for each of {many(len(held), 'further kind')} of evidence "
-        f"({listed(held)}){without}{near}; {many(len(terms), 'term')} in the score."
+        f"0.40 for the sensor's own rating{more}{without}{near}; {many(len(terms), 'term')} in the score."
     )
 
 
@@ -240,8 +249,9 @@ def _ties(one: Related) -> str:
 
 def _summary(picture: _Picture, severity: str, score: int) -> str:
     scope, alert = picture.scope, picture.scope.leading
+    named = scope.of(alert).assets
     parts = [
-        f"{quoted(alert)} on {listed(scope.of(alert).assets)}: {severity} ({score} points; {alert.source} said "
+        f"{quoted(alert)}{f' on {listed(named)}' if named else ', which names no asset'}: {severity} ({score} points; {alert.source} said "
         f"{alert.severity}), {many(alert.count, 'occurrence')} {period(alert.first_seen, alert.last_seen)}."
     ]
     bad = [one for one in picture.known if one.is_bad]
@@ -291,7 +301,7 @@ def _related_finding(picture: _Picture) -> Finding:
         title=f"{many(len(picture.related), 'related alert')} within {span}",
         detail=f"Reported by {listed(sources)}; strongest: "
         + "; ".join(f"{quoted(one.alert)} by {_ties(one)}" for one in strongest[:3]),
-        confidence=round(max(one.strength for one in strongest), 2),
+        confidence=round(min(0.95, max(one.strength for one in strongest)), 2),
         evidence=cited,
     )
 
@@ -299,7 +309,13 @@ def _related_finding(picture: _Picture) -> Finding:
 def _next_steps(picture: _Picture, severity: str) -> list[str]:
     steps = []
     if severity in ("critical", "high"):
-        steps.append(f"Acknowledge now and hunt from {listed(picture.scope.assets, 3)}")
+        named = [*picture.scope.assets, *picture.scope.users]
+        hunt = (
+            f"hunt from {listed(named, 3)}"
+            if named
+            else "ask its sensor what it was about: it names no asset and no user"
+        )
+        steps.append(f"Acknowledge now and {hunt}")
     steps += [f"Treat {line(one.ioc.value, 80)} as {one.verdict}" for one in picture.known[:3] if one.is_bad]
     if not picture.scope.techniques:
         steps.append(f"Name the ATT&CK technique behind {quoted(picture.scope.leading)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from agents.builtin import assets, killchain, previous
 from agents.builtin.contract import Task
@@ -11,15 +12,23 @@ from agents.builtin.pivoting import Reach, Web, bare_account
 from agents.builtin.previous import Supposed
 from agents.builtin.reputation import Reputation, reputations
 from agents.builtin.scope import Scope, alerts_of, distinct, gravity, in_order, named_by, scope_of
-from cases import attack
-from cases.models import Alert
-from cases.states import AlertStatus
+from agents.builtin.wording import quoted
+from cases import attack, observables
+from cases.models import Alert, Ioc
+from cases.states import AlertStatus, IocType
 
 _MEDIUM = 2
 _MAX_FROM_HUNT = 200
 _BREACHED_BY = frozenset({"beaconing", "lateral_movement", "exfiltration", "scan_then_exploit", "stolen_credentials"})
 ACCOUNTS_TAKEN_BY = ("stolen_credentials", "lateral_movement")
 _CREDENTIALS = ("credential-access", "lateral-movement")
+# What a technique of entry says of the places that its alert names: the first that fits.
+_ENTRY_REASONS = (
+    ("T1110", (IocType.IP,), "the log-ins came from it"),
+    ("T1190", (IocType.IP,), "the exploit came from it"),
+    ("T1566", (IocType.DOMAIN, IocType.URL), "the phishing mail names it"),
+)
+_ACCOUNT_TECHNIQUES = ("T1098", "T1136", "T1556", "T1078")
 _OUTSIDE_OF = ("command-and-control", "exfiltration")
 
 
@@ -45,11 +54,27 @@ class Situation:
         types = {alert.asset_type for alert in self.web.alerts if self.web.hosts(alert) == [host] and alert.asset_type}
         return max((assets.criticality(host, kind) for kind in types or {""}), key=lambda one: one.level)
 
+    def is_ours(self, ioc: Ioc) -> bool:
+        """Whether it is an address, a host or a mailbox of our own: nothing to block, whatever an alert says of it.
+
+        Ours is what a sensor calls an affected asset, and the domains of its mailboxes; other names may be made to look like ours.
+        """
+        value = ioc.value.lower()
+        domains = {name.partition("@")[2] for name in self.scope.assets if "@" in name}
+        if ioc.type == IocType.IP:
+            return observables.is_internal_ip(value)
+        if ioc.type == IocType.EMAIL:
+            return value.partition("@")[2] in domains
+        if ioc.type not in (IocType.DOMAIN, IocType.URL):
+            return False
+        host = (urlsplit(value).hostname or "") if ioc.type == IocType.URL else value
+        return host in self.scope.assets or any(host == name or host.endswith(f".{name}") for name in domains)
+
     def hostile(self) -> list[tuple[Reputation, str]]:
         """Outside indicators to act on, each with the reason: known to be bad, or part of C2, exfiltration or an entry."""
         found = []
         for one in self.reputations:
-            reason = _reason(self, one)
+            reason = "" if self.is_ours(one.ioc) else _reason(self, one)
             if reason:
                 found.append((one, reason))
         return found
@@ -119,7 +144,14 @@ def _accounts(web: Web, supposed: Sequence[Supposed]) -> list[str]:
     users = web.all_users(web.alerts)
     named = [user for one in supposed if one.kind in ACCOUNTS_TAKEN_BY for user in one.users]
     seen = web.all_users(alert for alert in web.with_tactic(*_CREDENTIALS) if gravity(alert) <= _MEDIUM)
-    return [user for user in distinct([*map(bare_account, named), *seen]) if user in users]
+    used = web.all_users(
+        alert for alert in web.alerts if gravity(alert) <= _MEDIUM and _is_of_accounts(web.scope, alert)
+    )
+    return [user for user in distinct([*map(bare_account, named), *seen, *used]) if user in users]
+
+
+def _is_of_accounts(scope: Scope, alert: Alert) -> bool:
+    return any(name.startswith(_ACCOUNT_TECHNIQUES) for name in scope.of(alert).techniques)
 
 
 def _reason(found: Situation, one: Reputation) -> str:
@@ -130,6 +162,26 @@ def _reason(found: Situation, one: Reputation) -> str:
     for hypothesis in found.supposes("beaconing", "exfiltration", "scan_then_exploit"):
         if one.ioc.value in hypothesis.iocs:
             return hypothesis.title
+    return _by_entry(found, one) or _by_tactic(found, one)
+
+
+def _by_entry(found: Situation, one: Reputation) -> str:
+    """By what the techniques of the leading alert, and of the others in its case, say of the places that they name."""
+    leading = found.scope.leading
+    others = [
+        alert for alert in found.web.alerts if alert.case_id and alert.case_id == leading.case_id and alert != leading
+    ]
+    for alert in [leading, *others]:
+        techniques = found.scope.of(alert).techniques
+        if gravity(alert) > _MEDIUM or all(ioc.id != one.ioc.id for ioc in found.scope.of(alert).iocs):
+            continue
+        for stem, types, what in _ENTRY_REASONS:
+            if one.ioc.type in types and any(name.startswith(stem) for name in techniques):
+                return f"{what} ({quoted(alert)})"
+    return ""
+
+
+def _by_tactic(found: Situation, one: Reputation) -> str:
     for alert in found.web.alerts:
         carried = any(ioc.id == one.ioc.id for ioc in found.scope.of(alert).iocs)
         if carried and gravity(alert) <= _MEDIUM and killchain.has_tactic(found.scope, alert, *_OUTSIDE_OF):

@@ -9,6 +9,7 @@ from agents.builtin import killchain
 from agents.builtin.contract import Output, Task, Think
 from agents.builtin.hypotheses import Hypothesis, suppose
 from agents.builtin.hypotheses.stages import in_kill_chain_order, tactics_in_order
+from agents.builtin.neighbours import Neighbour, mention, neighbours
 from agents.builtin.pivoting import MAX_HOPS, WINDOW, Web, follow
 from agents.builtin.scope import as_ioc, distinct, scope_of
 from agents.builtin.wording import clock, duration, line, listed, many, moment, percent, quoted
@@ -56,15 +57,20 @@ def analyse(task: Task, think: Think) -> Output:
             f"{one.finding.title}: {percent(one.finding.confidence)} ({many(len(one.alerts), 'alert')}).",
             {"alert_ids": [item.id for item in one.finding.evidence]},
         )
+    others = neighbours(web)
+    for other in others:
+        told = mention(web, other)
+        think(f"{told.title}: {told.detail}", {"case_id": str(other.case.id)})
     gaps = _gaps(web, staged) if hypotheses else []
     _conclude(web, hypotheses, gaps, think)
     confidence, reason = _confidence(web, hypotheses)
     return Output(
-        summary=_summary(web, hypotheses, gaps),
+        summary=_summary(web, hypotheses, gaps) + _overlap(others),
         confidence=confidence,
         confidence_reason=reason,
-        findings=[one.finding for one in hypotheses],
-        data=_data(web, hypotheses, gaps),
+        findings=[*(one.finding for one in hypotheses), *(mention(web, other) for other in others)],
+        data=_data(web, hypotheses, gaps)
+        | {"other_cases": [{"id": str(other.case.id), "strength": other.strength} for other in others]},
     )
 
 
@@ -73,7 +79,8 @@ def _think_of_hops(web: Web, think: Think) -> None:
     for hops in range(1, MAX_HOPS + 1):
         if not counts[hops]:
             think(
-                f"Hop {hops}: nothing more within {duration(WINDOW.total_seconds())} before or after.", {"hops": hops}
+                f"Hop {hops}: nothing {'more ' if hops > 1 else ''}within {duration(WINDOW.total_seconds())} before or after.",
+                {"hops": hops},
             )
             return
         new = [alert for alert in web.alerts if web.reached[alert.id].hops == hops]
@@ -94,11 +101,15 @@ def _think_of_hubs(web: Web, think: Think) -> None:
 
 def _think_of_chain(web: Web, staged: list[Alert], think: Think) -> None:
     if not staged:
-        think(f"None of {many(len(web.alerts), 'alert')} has a technique: no chain in tactics.", {})
+        which = "None of them names" if len(web.alerts) > 1 else "The alert does not name"
+        think(f"{which} a technique with a known tactic: no chain.", {})
         return
     tactics = tactics_in_order(web, staged)
+    order = (
+        f"In order of time {percent(in_kill_chain_order(web, staged))} of {len(staged)} alerts follow the kill chain"
+    )
     think(
-        f"In order of time {percent(in_kill_chain_order(web, staged))} of {many(len(staged), 'alert')} follow the kill chain: "
+        f"{order if len(staged) > 1 else 'One alert has a place in the kill chain'}: "
         f"{' → '.join(map(attack.tactic_name, tactics))}; {many(len(web.all_hosts(staged)), 'host')}, "
         f"{many(len(web.all_users(staged)), 'user')}.",
         {"tactics": tactics, "alert_ids": [str(alert.id) for alert in staged[:_MAX_SHOWN]]},
@@ -109,7 +120,7 @@ def _conclude(web: Web, hypotheses: list[Hypothesis], gaps: list[dict[str, Any]]
     if gaps:
         think(f"Unseen stages to hunt for: {listed(gap['name'] for gap in gaps)}.", {"gaps": gaps})
     if not hypotheses:
-        think(f"No pattern of an attack in {many(len(web.alerts), 'alert')}: no hypothesis.", {"hypotheses": 0})
+        think(f"{many(len(web.alerts), 'alert')} looked at, no pattern of an attack: no hypothesis.", {"hypotheses": 0})
 
 
 def _gaps(web: Web, staged: list[Alert]) -> list[dict[str, Any]]:
@@ -157,8 +168,12 @@ def _confidence(web: Web, hypotheses: list[Hypothesis]) -> tuple[float, str]:
         return value, f"{reason}, and 0.03 for each of {many(more, 'further one')} that agree with it."
     others = len(web.alerts) - len([reach for reach in web.reached.values() if not reach.hops])
     value = round(0.5 + min(0.2, 0.02 * others), 2)
-    reason = f"0.50 that there is nothing to find, and 0.02 for each of up to ten of {many(others, 'related alert')} that were"
-    return value, f"{reason} looked at without finding a pattern; what no sensor saw stays unknown."
+    if not others:
+        return value, "0.50: there was nothing around the alert to look at; what no sensor saw stays unknown."
+    reason = (
+        f"0.50 that there is no more to it, and 0.02 for each related alert looked at, of ten at most ({others} here)"
+    )
+    return value, f"{reason}, without finding a pattern; what no sensor saw stays unknown."
 
 
 def _summary(web: Web, hypotheses: list[Hypothesis], gaps: list[dict[str, Any]]) -> str:
@@ -173,6 +188,10 @@ def _summary(web: Web, hypotheses: list[Hypothesis], gaps: list[dict[str, Any]])
     told = [f"{one.finding.title} ({percent(one.finding.confidence)})" for one in hypotheses]
     unseen = f" Not seen but to be expected: {listed(gap['name'] for gap in gaps)}." if gaps else ""
     return f"{listed(told)}. {best.detail.partition(' Confidence in points')[0]}{unseen}"
+
+
+def _overlap(others: list[Neighbour]) -> str:
+    return f" Overlaps with open {listed(f'case {other.case.reference}' for other in others)}." if others else ""
 
 
 def _data(web: Web, hypotheses: list[Hypothesis], gaps: list[dict[str, Any]]) -> dict[str, Any]:

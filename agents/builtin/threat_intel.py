@@ -11,7 +11,7 @@ from django.db.models import Count
 from agents.builtin.contract import Evidence, Finding, Output, Task, Think
 from agents.builtin.reputation import Reputation, is_expired, reputations, was_cleared
 from agents.builtin.scope import Scope, as_ioc, cite, cite_ioc, scope_of
-from agents.builtin.wording import line, listed, many, moment, percent, quoted
+from agents.builtin.wording import line, listed, many, moment, percent, quoted, verb
 from cases.models import AlertIoc, Case, Ioc
 from cases.states import SEVERITIES, CaseStatus
 
@@ -70,17 +70,18 @@ def _think_of_store(known: list[Reputation], think: Think) -> None:
             {"ioc_ids": [str(one.ioc.id) for one in asserted]},
         )
     else:
-        think(f"The store knows {many(len(known), 'IOC')} only from our own alerts; nobody has rated them.", {})
+        them = verb(len(known), "it", "them")
+        think(f"The store knows {many(len(known), 'IOC')} only from our own alerts; nobody has rated {them}.", {})
 
 
 def _think_of_alerts(known: list[Reputation], think: Think) -> None:
     carried = [one for one in known if one.history.alerts]
     if not carried:
-        think("No other alert carries any of them: first sight.", {})
+        think(f"No other alert carries {verb(len(known), 'it', 'any of them')}: first sight.", {})
         return
     most = max(carried, key=lambda one: len(one.history.alerts))
     think(
-        f"{len(carried)} of {len(known)} occur in other alerts, most often {line(most.ioc.value, 80)}: "
+        f"{len(carried)} of {len(known)} {verb(len(carried), 'occurs', 'occur')} in other alerts, most often {line(most.ioc.value, 80)}: "
         f"{many(len(most.history.alerts), 'alert')} ({_severities(most)}), {many(most.ioc.sightings, 'sighting')} in all.",
         {"alert_ids": [str(alert.id) for alert in most.history.alerts[:10]]},
     )
@@ -94,7 +95,7 @@ def _think_of_cases(known: list[Reputation], think: Think) -> None:
             f"{many(len(cases), 'earlier case')} had them: {listed(told)}.", {"case_ids": [str(key) for key in cases]}
         )
     else:
-        think("No other case had any of them.", {})
+        think(f"No other case had {verb(len(known), 'it', 'any of them')}.", {})
 
 
 def _verdict_sentence(one: Reputation) -> str:
@@ -141,7 +142,7 @@ def _summary(scope: Scope, known: list[Reputation]) -> str:
     if not known:
         return f"{quoted(scope.leading)} carries no IOC; nothing to enrich."
     by_verdict = [
-        f"{len(group)} {verdict} ({listed((line(one.ioc.value, 60) for one in group), 3)})"
+        f"{len(group) if len(known) > 1 else 'it is'} {verdict} ({listed((line(one.ioc.value, 60) for one in group), 3)})"
         for verdict in ("malicious", "suspicious", "benign-known", "unknown")
         if (group := [one for one in known if one.verdict == verdict])
     ]

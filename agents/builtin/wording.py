@@ -60,6 +60,16 @@ def listed(items: Iterable[str], limit: int = 4) -> str:
     return names[0] if names else "none"
 
 
+def verb(number: int, singular: str, plural: str) -> str:
+    """`1 action needs`, `2 actions need`: the verb alone."""
+    return singular if number == 1 else plural
+
+
+def none_of(number: int, noun: str) -> str:
+    """`None of 3 IOCs is`, `The only IOC is not`."""
+    return f"None of {number} {noun}s is" if number > 1 else f"The only {noun} is not"
+
+
 def counted(items: Sequence[str], noun: str) -> str:
     """`2 assets (fs-01 and ws-07)`, or `no asset`."""
     return f"{many(len(items), noun)} ({listed(items)})" if items else f"no {noun}"

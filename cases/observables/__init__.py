@@ -6,6 +6,7 @@ No database here: what is stored, who sighted it and whether it is bad belong to
 from __future__ import annotations
 
 from cases.observables.fang import defang, refang
+from cases.observables.shared import is_public_resolver, is_system_program
 from cases.observables.text import extract
 from cases.observables.values import (
     IOC_TYPES,
@@ -34,6 +35,8 @@ __all__ = [
     "file_hash",
     "ip",
     "is_internal_ip",
+    "is_public_resolver",
+    "is_system_program",
     "refang",
     "url",
 ]

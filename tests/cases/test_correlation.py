@@ -177,3 +177,28 @@ def test_the_nearest_in_time_are_kept_of_a_common_thing():
     assert near in found
     assert far[-1] not in found
     assert len(found) == 200
+
+
+@pytest.mark.parametrize("user", ["root", "NT AUTHORITY\\SYSTEM", "Administrator"])
+def test_an_account_that_every_machine_has_is_worth_as_little_as_a_technique(user):
+    alert, _ = make_alert(users=[user]), make_alert(users=[user])
+    [found] = related_alerts(alert=alert, window=QUARTER)
+    assert found.strength <= 0.25
+
+
+@pytest.mark.parametrize(
+    "shared",
+    [
+        {"iocs": ["8.8.8.8"]},
+        {"iocs": [("hash_md5", "0" * 32)], "metadata": {"process_name": "C:\\Windows\\System32\\cmd.exe"}},
+    ],
+)
+def test_public_resolvers_and_programs_of_the_system_relate_nothing(shared):
+    alert, _ = make_alert(**shared), make_alert(**shared)
+    assert _found(alert) == []
+
+
+def test_a_library_that_a_program_of_the_system_loaded_relates():
+    loaded = {"iocs": [("hash_md5", "0" * 32)], "metadata": {"process_name": "rundll32.exe", "event_id": 7}}
+    alert, other = make_alert(**loaded), make_alert(**loaded)
+    assert _found(alert) == [other]

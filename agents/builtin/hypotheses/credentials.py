@@ -20,7 +20,10 @@ _MAX_FOUND = 3
 
 
 def stolen_credentials(web: Web) -> Iterator[Hypothesis]:
-    """For each account: an attack on its credentials, and later the account in use where it gets into something."""
+    """For each account: an attack on its credentials, and later the account in use where it gets into something.
+
+    What a sensor tells for information is the account's ordinary work: a backup goes on while its account is guessed at.
+    """
     attacks = web.with_tactic(_CREDENTIALS)
     found = []
     for user in web.all_users(web.alerts):
@@ -30,7 +33,10 @@ def stolen_credentials(web: Web) -> Iterator[Hypothesis]:
         used = [
             alert
             for alert in web.with_tactic(*_USE)
-            if user in web.users(alert) and alert.last_seen > own[0].first_seen and alert not in own
+            if user in web.users(alert)
+            and alert.last_seen > own[0].first_seen
+            and alert not in own
+            and alert.severity != "info"
         ]
         if used:
             found.append(_stolen(web, user, own, used))

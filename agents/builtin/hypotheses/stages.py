@@ -22,7 +22,12 @@ _LEAST_STRENGTH = 0.3
 
 def intrusion_in_stages(web: Web) -> Iterator[Hypothesis]:
     """Three tactics or more, one of them past the breach, in three alerts or more that hang together, one of them grave."""
-    held = [alert for alert in web.alerts if web.reached[alert.id].strength >= _LEAST_STRENGTH]
+    held = [
+        alert
+        for alert in web.alerts
+        if web.reached[alert.id].strength >= _LEAST_STRENGTH
+        and not (web.is_sweep(alert) and web.reached[alert.id].hops)
+    ]
     staged = [alert for alert in held if killchain.alert_tactics(web.scope, alert)]
     tactics = tactics_in_order(web, staged)
     is_past_breach = any(attack.tactic_rank(tactic) >= killchain.BREACH for tactic in tactics)

@@ -175,3 +175,94 @@ def test_alerts_judged_false_positives_are_not_acted_upon():
 def test_the_steps_of_the_chosen_playbook_are_told():
     steps = _respond(make_alert(severity="high", mitre_techniques=["T1486"])).data["playbook"]["steps"]
     assert [step["name"] for step in steps] == [step.name for step in PLAYBOOKS["ransomware_emergency"].steps]
+
+
+def test_an_account_is_disabled_and_never_isolated_as_if_it_were_a_host():
+    cloud = make_alert(
+        severity="high",
+        asset_type="cloud_resource",
+        users=["ci-bot"],
+        mitre_techniques=["T1098.001"],
+        affected_assets=["arn:aws:iam::123456789012:user/ci-bot"],
+    )
+    login = make_alert(severity="high", asset_type="identity", users=["j.doe"], mitre_techniques=["T1078.004"],
+                       affected_assets=["j.doe"])  # fmt: skip
+    for alert, account in ((cloud, "ci-bot"), (login, "j.doe")):
+        answer = _respond(alert)
+        assert _steps(answer, "isolate_host") == _steps(answer, "collect_forensics") == []
+        [step] = _steps(answer, "disable_user")
+        assert (step["target"], step["people"]) == (account, 1)
+
+
+def test_isolating_a_domain_controller_says_what_it_costs():
+    answer = _respond(make_alert(severity="critical", affected_assets=["dc-01"], mitre_techniques=["T1486"]))
+    [step] = _steps(answer, "isolate_host")
+    assert "log-ins of its domain fail" in step["why"]
+    assert step["people"] == 1
+
+
+def test_a_controller_of_a_plant_is_quarantined_with_an_approval_and_verified_without_probing():
+    answer = _respond(
+        make_alert(severity="high", category="cps", asset_type="cps_controller", affected_assets=["plc-1"])
+    )
+    assert [row["action"] for row in answer.data["plan"]] == ["isolate_host", "run_scan", "notify"]
+    quarantine, verify, _ = answer.data["plan"]
+    assert quarantine["people"] == verify["people"] == 1
+    assert "operators" in quarantine["why"]
+    assert "not by probing" in verify["why"]
+
+
+@pytest.mark.parametrize(
+    "value", ["8.8.8.8", "10.0.0.53", "mail.corp.example", "http://web-01.corp.example/a", "files.corp.example"]
+)
+def test_what_is_ours_or_everybodys_is_not_blocked(value):
+    alert = make_alert(
+        severity="high", mitre_techniques=["T1071.004", "T1566.002"], iocs=[value],
+        affected_assets=["files.corp.example", "j.doe@corp.example"],
+    )  # fmt: skip
+    answer = _respond(alert)
+    assert _steps(answer, "block_ip") == []
+    assert not any("hostile" in row["why"] for row in answer.data["plan"])
+
+
+def test_a_name_that_is_made_to_look_like_ours_is_acted_on():
+    alert = make_alert(
+        severity="high", mitre_techniques=["T1071.001"], iocs=["fs-01.evil.example"], affected_assets=["fs-01"]
+    )
+    assert [row["target"] for row in _steps(_respond(alert), "enrich_ioc")] == ["fs-01.evil.example"]
+
+
+@pytest.mark.parametrize(
+    ("technique", "value", "action"),
+    [
+        ("T1110.001", "198.51.100.9", "block_ip"),
+        ("T1190", "198.51.100.9", "block_ip"),
+        ("T1566.002", "http://login.evil.example/a", "enrich_ioc"),
+    ],
+)
+def test_the_place_that_an_entry_came_from_is_cut_off(technique, value, action):
+    answer = _respond(
+        make_alert(severity="high", iocs=[value], mitre_techniques=[technique], affected_assets=["web-01"])
+    )
+    [step] = _steps(answer, action)
+    assert (step["target"], "from it" in step["why"] or "mail names it" in step["why"]) == (value, True)
+
+
+def test_the_playbook_follows_what_the_leading_alert_is_about_and_not_its_surroundings():
+    story = intrusion()
+    egress = make_alert(title="EgressVolumeHigh", severity="critical", source="alertmanager", iocs=[DROP],
+                        affected_assets=["10.10.2.21"], first_seen=story.theft.first_seen)  # fmt: skip
+    assert investigate(alert=egress)["incident_responder"].data["playbook"]["name"] == "data_exfiltration"
+
+
+def test_an_alert_that_names_nothing_is_told_to_whoever_runs_its_sensor():
+    [step] = _respond(make_alert(severity="high", source="zabbix")).data["plan"]
+    assert step["target"] == "whoever runs the sensor zabbix"
+
+
+def test_a_backup_that_goes_on_while_its_account_is_guessed_at_is_no_use_of_stolen_credentials():
+    story = intrusion()
+    make_alert(severity="info", affected_assets=["10.10.5.51", "fs-01"], users=["svc-backup"], source="wazuh",
+               mitre_techniques=["T1078.002"], first_seen=story.move.first_seen)  # fmt: skip
+    answer = investigate(alert=story.dump)["incident_responder"]
+    assert "10.10.5.51" not in {row["target"] for row in answer.data["plan"]}

@@ -178,3 +178,29 @@ def test_a_closed_case_is_reported_with_its_resolution():
 def test_a_long_case_is_cut_and_says_so():
     case = make_case(alerts=[make_alert() for _ in range(103)])
     assert "3 later events not shown." in _section(_report(case=case), "What happened")
+
+
+def test_the_report_lists_each_host_once_under_its_name_and_accounts_apart():
+    story = intrusion()
+    make_alert(severity="high", asset_type="identity", affected_assets=["l.brandt"], users=["l.brandt"], case=None)
+    report = investigate(case=case_of(story.alerts))["report_generator"].data["markdown"]
+    affected = report.partition("## Affected assets and accounts")[2].partition("##")[0]
+    assert affected.count("ws-hr-02") == affected.count("10.20.6.12") == 1
+    assert "ws-hr-02 (10.20.6.12)" in affected
+    assert "| l.brandt |" in affected.partition("| Account |")[2]
+
+
+def test_the_timeline_holds_the_incident_and_not_the_machinery_that_looked_at_it():
+    story = intrusion()
+    case = case_of(story.alerts)
+    for text, data in (("Investigation started", {}), ("May be one intrusion with C-1", {"same_intrusion": "1"})):
+        case.timeline.create(kind="investigation", actor="orchestrator", text=text, data=data)
+    report = investigate(case=case)["report_generator"].data["markdown"]
+    assert "Investigation started" not in report
+    assert "May be one intrusion with C-1" in report
+
+
+def test_one_alert_that_names_nothing_is_summed_up_without_lists_of_nothing():
+    answer = investigate(case=case_of([make_alert(severity="high", title="Something odd")]))["report_generator"]
+    assert answer.summary.endswith("“Something odd”. No alert says which host or account it concerns.")
+    assert "none" not in answer.summary

@@ -273,3 +273,35 @@ def test_a_case_is_hunted_from_all_of_its_alerts():
     story = intrusion()
     answer = ask("threat_hunter", case=case_of([story.scan, story.theft]))
     assert {"scan_then_exploit", "exfiltration"} <= _kinds(answer)
+
+
+def test_another_open_case_that_overlaps_is_named_with_what_both_share():
+    other = case_of([make_alert(severity="high", affected_assets=["ws-1"], first_seen=NOW)])
+    case_of([make_alert(severity="high", affected_assets=["ws-1"], first_seen=NOW)], status="closed")
+    mine = make_alert(severity="high", affected_assets=["ws-1"], first_seen=NOW + timedelta(hours=2))
+    case_of([mine])
+    answer = ask("threat_hunter", alert=mine)
+    [finding] = answer.output["findings"]
+    assert finding["title"] == f"Overlaps with open case {other.reference}"
+    assert "asset ws-1" in finding["detail"]
+    assert [cited["id"] for cited in finding["evidence"] if cited["kind"] == "case"] == [str(other.id)]
+    assert other.reference in answer.summary
+    assert not answer.data["hypotheses"]
+
+
+def test_a_faint_overlap_is_not_worth_a_word():
+    case_of([make_alert(severity="low", affected_assets=["ws-1"], first_seen=NOW)])
+    mine = make_alert(severity="high", affected_assets=["ws-1"], first_seen=NOW + timedelta(hours=40))
+    assert ask("threat_hunter", alert=mine).output["findings"] == []
+
+
+def test_a_scanners_round_is_neither_a_bridge_nor_a_stage_of_the_intrusion():
+    story = intrusion()
+    sweep = make_alert(title="Internal scan", severity="medium", mitre_techniques=["T1046"], first_seen=story.upload.first_seen,
+                       affected_assets=["10.10.9.90", "10.10.1.11", "10.10.1.12", "10.10.1.13"])  # fmt: skip
+    beyond = make_alert(severity="high", mitre_techniques=["T1059.001"], affected_assets=["10.10.1.13"],
+                        first_seen=story.upload.first_seen)  # fmt: skip
+    answer = ask("threat_hunter", alert=story.upload)
+    assert str(beyond.id) not in {link["id"] for link in answer.data["chain"]}
+    told = [one for one in answer.data["hypotheses"] if one["kind"] == "intrusion"]
+    assert all(str(sweep.id) not in one["alert_ids"] for one in told)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from agents.builtin.wording import counted, period
+from agents.builtin.wording import counted, none_of, period
 
 NOON = datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)
 
@@ -25,3 +25,8 @@ def test_a_period_within_one_second_is_a_moment():
 )
 def test_things_are_counted_and_named(items, text):
     assert counted(items, "asset") == text
+
+
+@pytest.mark.parametrize(("number", "sentence"), [(1, "The only IOC is not"), (3, "None of 3 IOCs is")])
+def test_none_of_one_is_said_of_the_one(number, sentence):
+    assert none_of(number, "IOC") == sentence
