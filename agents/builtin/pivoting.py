@@ -19,7 +19,7 @@ from agents.builtin import assets, killchain
 from agents.builtin.assets import is_address
 from agents.builtin.scope import Scope, distinct, in_order, named_by
 from cases import observables
-from cases.correlation import Relation, alerts_bearing, is_everybodys, rarity, seconds_apart, strength
+from cases.correlation import Relation, alerts_bearing, is_everybodys, seconds_apart, strength, worth
 from cases.models import Alert
 from cases.states import AlertStatus, AssetType
 
@@ -160,18 +160,18 @@ def _leads(web: Web, frontier: list[Alert]) -> dict[Relation, list[Alert]]:
 
 def _hop(web: Web, leads: dict[Relation, list[Alert]], hops: int, max_alerts: int) -> list[Alert]:
     """One step further; returns the alerts from which to go on."""
-    worth = rarity(relations=leads)
-    rare = [relation for relation in leads if worth.get(relation, 0) >= _LEAST_WORTH]
-    bearing = alerts_bearing(relations=rare, around=web.scope.leading, since=web.since, until=web.until)
+    bearing = alerts_bearing(relations=leads, around=web.scope.leading, since=web.since, until=web.until)
+    # By what is about in these days: a server that had a thousand alerts in a year is no common thing today.
+    worths = {relation: worth(relation, len(found) + 1) for relation, found in bearing.items()}
     web.hubs.update({relation: len(found) for relation, found in bearing.items() if len(found) >= _HUB})
     ties: defaultdict[UUID, list[Relation]] = defaultdict(list)
     for relation, found in bearing.items():
-        for alert_id in found if relation not in web.hubs else ():
+        for alert_id in found if relation not in web.hubs and worths[relation] >= _LEAST_WORTH else ():
             if alert_id not in web.reached:
                 ties[alert_id].append(relation)
-    most_tied = sorted(ties, key=lambda alert_id: (-strength(ties[alert_id], worth), alert_id))[:_CANDIDATES]
+    most_tied = sorted(ties, key=lambda alert_id: (-strength(ties[alert_id], worths), alert_id))[:_CANDIDATES]
     rows = Alert.objects.exclude(status=AlertStatus.FALSE_POSITIVE).defer("raw").in_bulk(most_tied)
-    reached = {alert: _reach(web, alert, ties[alert.id], leads, worth, hops) for alert in rows.values()}
+    reached = {alert: _reach(web, alert, ties[alert.id], leads, worths, hops) for alert in rows.values()}
     return _take(web, reached, max_alerts)
 
 
@@ -180,12 +180,12 @@ def _reach(
     alert: Alert,
     relations: list[Relation],
     leads: dict[Relation, list[Alert]],
-    worth: dict[Relation, float],
+    worths: dict[Relation, float],
     hops: int,
 ) -> Reach:
     """Each relation counts by the alert from which it leads here most strongly."""
     weights = {
-        relation: worth[relation] * max(_carried(web, origin, alert, relation) for origin in leads[relation])
+        relation: worths[relation] * max(_carried(web, origin, alert, relation) for origin in leads[relation])
         for relation in relations
     }
     ordered = tuple(sorted(relations, key=lambda relation: (-weights[relation], relation)))

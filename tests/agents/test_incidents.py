@@ -5,17 +5,31 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.core.management import call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from agents import incidents
+from agents import incidents, investigations, registry
 from cases.models import Alert
+from cases.states import URGENT
 from tests.agents.builtin.world import intrusion, noise
 from tests.factories import NOW, make_alert, make_case
 
 pytestmark = pytest.mark.django_db
 
 WEB, STATION, FILES = "10.10.1.11", "10.20.6.12", "10.10.2.21"
+
+
+@pytest.mark.parametrize("seed", [7, 11])
+def test_the_demo_story_is_one_case_of_its_eleven_grave_alerts_and_nothing_else(seed):
+    registry.ensure_agents()
+    call_command("load_demo", seed=seed, verbosity=0)
+    for alert in Alert.objects.filter(severity__in=URGENT).order_by("id"):
+        investigations.start(alert_id=alert.id, actor=investigations.ORCHESTRATOR)
+    case = Alert.objects.get(title__startswith="EgressVolumeHigh").case
+    titles = sorted(case.alerts.values_list("title", flat=True))
+    assert len(titles) == 11, titles
+    assert not any("BitTorrent" in title or "Antivirus" in title for title in titles)
 
 
 def _at(minutes: float):
