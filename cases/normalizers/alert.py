@@ -79,6 +79,7 @@ def compose(
     occurred_at: datetime | None = None,
 ) -> NormalizedAlert:
     """Put an alert together from a normaliser's findings, cutting every text to its limit."""
+    entities.cve(title)
     return NormalizedAlert(
         title=clean(title, MAX_TITLE),
         severity=severity,
@@ -89,7 +90,7 @@ def compose(
         asset_type=asset_type,
         affected_assets=list(entities.assets),
         users=list(entities.users),
-        observables=list(entities.observables),
+        observables=entities.foreign(),
         mitre_techniques=(techniques or [])[:MAX_LIST],
         occurred_at=occurred_at,
         metadata=small(metadata),

@@ -5,6 +5,8 @@ against one target must stay out of them. Hence these rules, for every format:
 
 - An internal address or name (`.local`, `.corp`, …) is an asset and never an observable; a public address on
   the other end is an observable.
+- What is known to be ours is no observable although its address is public or its name outside: a host of ours,
+  the server whose own sensor speaks. Else it would end up on our own blocklist.
 - No ports, flow ids, counters, times or process ids. The port of a URL stays: it is part of where the URL
   leads.
 - The name, URL or server name by which an outsider calls one of our own servers is ours, however the attacker
@@ -16,7 +18,9 @@ against one target must stay out of them. Hence these rules, for every format:
   each. A list of indicators that the sender drew up himself (`Entities.indicator`) is taken whole.
 - A user agent is an observable only of an alert whose title is about user agents; else each browser behind
   one firewall would make an alert of its own.
-- Certificate and JA3 fingerprints look like file hashes and are none: they go to `metadata`.
+- Certificate and JA3 fingerprints look like file hashes and are none: they go to `metadata`. A hash of nothing
+  (zeros where a sensor computed none, the digest of an empty file) would tie together whatever lacks one.
+- A vulnerability that the title names is an observable: it is what was attacked, or what is open.
 """
 
 from __future__ import annotations
@@ -28,7 +32,7 @@ from typing import Any
 
 from aurora.errors import Invalid
 from cases import observables
-from cases.normalizers.fields import clean, sequence, text
+from cases.normalizers.fields import clean, sequence, text, texts
 from cases.observables import Observable
 
 MAX_OBSERVABLES = 256
@@ -48,7 +52,10 @@ _NOBODY = {
     "(null)",
     "unknown",
     "(unknown)",
+    "(no user)",
     "undefined",
+    "localhost",
+    "localhost.localdomain",
     "*",
     "?",
     "any",
@@ -68,6 +75,16 @@ _EVERYBODY = {
 _ABOUT_USER_AGENTS = re.compile(r"user[\s_-]?agent", re.IGNORECASE)
 # Endings of names that only one's own resolvers answer (RFC 6762, RFC 8375, ICANN's `.internal`, and habit).
 _INTERNAL_ENDINGS = (".local", ".lan", ".internal", ".intranet", ".corp", ".home.arpa", ".localdomain")
+# Where clouds answer their own machines: an address that every one of them talks to, and nobody's.
+_METADATA_SERVICES = {"169.254.169.254", "fd00:ec2::254"}
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
+_EMPTY_FILE = {
+    "d41d8cd98f00b204e9800998ecf8427e",
+    "da39a3ee5e6b4b0d3255bfef95601890afd80709",
+    "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+}
+_CVE = re.compile(r"(?<![a-z0-9])CVE-[0-9]{4}-[0-9]{4,19}(?![0-9])", re.IGNORECASE)
+_LOOPBACK_URL = re.compile(r"[a-z]+://(?:localhost|127\.[0-9.]+|\[::1\])(?:[:/]|\Z)", re.IGNORECASE)
 _IPV4 = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?!\.?\w)")
 # What senders call AuroraSOC's types of observables (MISP, STIX, TheHive, plain English).
 _KINDS = {
@@ -89,12 +106,22 @@ class Entities:
     Every method takes untrusted values of any type and passes over what is not of its kind.
     """
 
-    __slots__ = ("assets", "observables", "users")
+    __slots__ = ("_ours", "assets", "observables", "users")
 
     def __init__(self) -> None:
         self.assets: dict[str, None] = {}
         self.users: dict[str, None] = {}
         self.observables: dict[Observable, None] = {}
+        self._ours: set[str] = set()
+
+    def foreign(self) -> list[Observable]:
+        """The observables without what turned out, at whatever point of the record, to be ours."""
+        ours = self._ours.union(map(str.lower, self.assets))
+        return [found for found in self.observables if found.type not in ("ip", "domain") or found.value not in ours]
+
+    def ours(self, value: Any) -> None:
+        """Addresses of ours that are not worth a mention: what a host has besides the one that is meant."""
+        self._ours.update(spelled(item) for item in texts(value, 64)[:MAX_NAMES])
 
     def address(self, value: Any) -> None:
         """IP addresses (one or a list): an internal one is an asset, one from outside an observable."""
@@ -138,7 +165,7 @@ class Entities:
     def url(self, value: Any) -> None:
         """URLs that a sensor saw: without query and fragment, see above."""
         for item in sequence(value):
-            if type(item) is str and item:
+            if type(item) is str and item and not _LOOPBACK_URL.match(item):
                 self._keep(observables.url(without_query(item)))
 
     def hash(self, value: Any) -> None:
@@ -149,6 +176,13 @@ class Entities:
                     kind, _, digest = part.rpartition("=")
                     if "imphash" not in kind.lower() and _HEX_DIGITS.fullmatch(digest.strip()):
                         self._keep(observables.file_hash(digest.strip()))
+
+    def cve(self, value: Any) -> None:
+        """Ids of vulnerabilities, wherever they stand in a text."""
+        for item in sequence(value):
+            if type(item) is str and "-" in item:
+                for found in _CVE.findall(item[:_MAX_NAME]):
+                    self._keep(_canonical("cve", found))
 
     def email(self, value: Any) -> None:
         """Addresses of senders, with or without `Name <…>`."""
@@ -202,8 +236,11 @@ class Entities:
             self._keep(found)
 
     def _keep(self, found: Observable | None) -> None:
-        if found is not None and len(self.observables) < MAX_OBSERVABLES:
-            self.observables[found] = None
+        if found is None or len(self.observables) >= MAX_OBSERVABLES:
+            return
+        if found.type.startswith("hash_") and (found.value in _EMPTY_FILE or not found.value.strip("0")):
+            return
+        self.observables[found] = None
 
 
 def is_address(value: str) -> bool:
@@ -255,7 +292,8 @@ def _canonical(kind: str, value: str) -> Observable | None:
 def _placed(value: str) -> tuple[str, str]:
     """Where an address is, `internal` or `external`, and its one spelling (Suricata writes IPv6 at full length).
 
-    The place is empty for what is no address of one host: text, multicast, broadcast, 0.0.0.0, the loopback.
+    The place is empty for what is no address of one host: text, multicast, broadcast, 0.0.0.0, the loopback, and
+    IPv6 that nobody was given (senders pad fields with `::ffff:0`).
     """
     if not value or len(value) > 45 or not (value[0].isdigit() or ":" in value):
         return "", value
@@ -268,4 +306,9 @@ def _placed(value: str) -> tuple[str, str]:
     address = str(found)
     if found.is_multicast or found.is_unspecified or found.is_loopback or address == "255.255.255.255":
         return "", address
-    return "internal" if observables.is_internal_ip(address) else "external", address
+    if address in _METADATA_SERVICES:
+        return "", address
+    if observables.is_internal_ip(address):
+        return "internal", address
+    is_given_out = isinstance(found, ipaddress.IPv4Address) or found in _GLOBAL_UNICAST
+    return "external" if is_given_out else "", address

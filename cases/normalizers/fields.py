@@ -8,10 +8,13 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import orjson
+
 MAX_TITLE = 500
 MAX_TEXT = 1_000
 _MAX_PATH_DEPTH = 8
 _MAX_DIGITS = 30
+_MAX_NESTED = 1_000_000
 
 # C0 and C1 controls, lone surrogates, and the bidirectional overrides that make a text read as another.
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]+")
@@ -22,6 +25,10 @@ _LATEST_AHEAD = timedelta(days=1)
 # Above these an epoch number counts milliseconds, microseconds, nanoseconds: as seconds they lie past the
 # year 5138.
 _EPOCH_UNITS = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3))
+# Windows' FILETIME counts tenths of a microsecond since 1601. Its values of 1990 to 2200 would be nanoseconds
+# of 1973 to 1975.
+_FILETIMES = (1.227e17, 1.9e17)
+_FILETIME_UNIT, _FILETIME_LAG = 1e7, 11_644_473_600
 
 
 def mapping(value: Any) -> dict[str, Any]:
@@ -43,6 +50,16 @@ def sequence(value: Any) -> list[Any]:
 def mappings(value: Any) -> Iterator[dict[str, Any]]:
     """The objects in `value`, which may be one object or a list of them."""
     return (item for item in sequence(value) if type(item) is dict)
+
+
+def parsed(value: Any) -> Any:
+    """What JSON written as a text holds (senders nest it so), else `value` itself."""
+    if type(value) is not str or value.lstrip()[:1] not in ("{", "[") or len(value) > _MAX_NESTED:
+        return value
+    try:
+        return orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return value
 
 
 def text(value: Any, limit: int = MAX_TEXT) -> str:
@@ -145,8 +162,8 @@ def all_texts(data: Any, paths: Iterable[str]) -> list[str]:
 def moment(value: Any) -> datetime | None:
     """`value` as an aware UTC time, or None when it is none, before 1990, or more than a day ahead.
 
-    Takes ISO 8601 / RFC 3339 with any fraction and offset (`+0000` too; without an offset: UTC) and epoch
-    numbers in seconds, milliseconds, microseconds or nanoseconds, also written as text.
+    Takes ISO 8601 / RFC 3339 with any fraction and offset (`+0000` too; without an offset: UTC), epoch
+    numbers in seconds, milliseconds, microseconds or nanoseconds, and Windows' FILETIME, also written as text.
     """
     if type(value) is list:
         value = value[0] if value else None
@@ -197,6 +214,8 @@ def _written(value: str) -> datetime | None:
 def _epoch(seconds: float | None) -> datetime | None:
     if seconds is None:
         return None
+    if _FILETIMES[0] < seconds < _FILETIMES[1]:
+        seconds = seconds / _FILETIME_UNIT - _FILETIME_LAG
     for above, unit in _EPOCH_UNITS:
         if seconds > above:
             seconds /= unit

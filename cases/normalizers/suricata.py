@@ -12,7 +12,18 @@ from cases import attack
 from cases.normalizers import severities
 from cases.normalizers.alert import Ignored, NormalizedAlert, RawRecord, compose
 from cases.normalizers.entities import Entities, is_internal
-from cases.normalizers.fields import MAX_TITLE, integer, mapping, mappings, moment, sequence, text, texts
+from cases.normalizers.fields import (
+    MAX_TITLE,
+    first,
+    integer,
+    mapping,
+    mappings,
+    moment,
+    parsed,
+    sequence,
+    text,
+    texts,
+)
 
 # Rule writers name the kind of machine that a rule protects: metadata keyword `attack_target`.
 _ASSET_TYPES = {
@@ -61,6 +72,7 @@ def _alert(data: dict[str, Any], alert: dict[str, Any], raw: str) -> NormalizedA
     entities = Entities()
     metadata = _flow_metadata(data, alert)
     _parties(data, alert, entities)
+    entities.cve(_vulnerabilities(rule))
     _application(data, entities, metadata, title)
     return compose(
         title=title,
@@ -78,12 +90,12 @@ def _alert(data: dict[str, Any], alert: dict[str, Any], raw: str) -> NormalizedA
 
 
 def _unwrapped(data: dict[str, Any]) -> dict[str, Any]:
-    for inner in (data.get("_source"), mapping(data.get("suricata")).get("eve"), data.get("eve")):
+    data = mapping(data.get("_source")) or data
+    original = first(data, "event.original", "message")
+    for inner in (mapping(data.get("suricata")).get("eve"), data.get("eve"), parsed(original)):
         found = mapping(inner)
         if "event_type" in found:
             return found
-        if "suricata" in found:
-            return mapping(mapping(found["suricata"]).get("eve"))
     return data
 
 
@@ -113,9 +125,16 @@ def _techniques(rule: dict[str, Any]) -> list[str]:
 
 def _asset_type(rule: dict[str, Any]) -> str | None:
     for target in texts(rule.get("attack_target"), 64):
-        if target.lower() in _ASSET_TYPES:
-            return _ASSET_TYPES[target.lower()]
+        named = target.lower().replace("-", "_")
+        if named in _ASSET_TYPES:
+            return _ASSET_TYPES[named]
     return None
+
+
+def _vulnerabilities(rule: dict[str, Any]) -> list[str]:
+    """Rule sets write `cve 2021_44228`, `cve CVE_2021_44228`, or it in full."""
+    written = [value.upper().replace("_", "-").removeprefix("CVE-") for value in texts(rule.get("cve"), 64)]
+    return [f"CVE-{number}" for number in written]
 
 
 def _category(data: dict[str, Any], title: str) -> str:
@@ -184,6 +203,8 @@ def _parties(data: dict[str, Any], alert: dict[str, Any], entities: Entities) ->
     for side in ("source", "target"):
         # Rules with `target:` say which end is which; both ends are in already unless a tunnel hides them.
         entities.address(mapping(alert.get(side)).get("ip"))
+    # The one attacked is ours, also under a public address.
+    entities.ours(mapping(alert.get("target")).get("ip"))
     xff = data.get("xff") or mapping(data.get("http")).get("xff")
     if xff:
         entities.address([part.strip() for part in text(xff).split(",")])

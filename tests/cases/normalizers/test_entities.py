@@ -89,3 +89,53 @@ def test_values_of_another_kind_are_passed_over(method, value):
     entities = Entities()
     getattr(entities, method)(value)
     assert all(len(name) <= 255 for name in (*entities.assets, *entities.users))
+
+
+def test_a_host_of_ours_is_no_observable_although_its_address_is_public():
+    entities = Entities()
+    entities.address(["198.51.100.7", "203.0.113.66"])
+    entities.domain(["shop.example.com", "evil.example"])
+    entities.host(["198.51.100.7", "Shop.example.com"])
+    assert [found.value for found in entities.foreign()] == ["203.0.113.66", "evil.example"]
+
+
+def test_an_address_of_ours_can_be_kept_off_the_observables_without_being_an_asset():
+    entities = Entities()
+    entities.address("198.51.100.7")
+    entities.ours(["198.51.100.7", None, 7])
+    assert (entities.foreign(), list(entities.assets)) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "digest",
+    [
+        "0" * 40,
+        "d41d8cd98f00b204e9800998ecf8427e",
+        "E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855",
+    ],
+)
+def test_the_hash_of_nothing_is_no_observable(digest):
+    entities = Entities()
+    entities.hash(digest)
+    entities.indicator(digest)
+    assert entities.foreign() == []
+
+
+@pytest.mark.parametrize("address", ["::ffff:0", "169.254.169.254", "1000::1"])
+def test_an_address_of_nobody_is_neither_asset_nor_observable(address):
+    entities = Entities()
+    entities.address(address)
+    assert (entities.foreign(), list(entities.assets)) == ([], [])
+
+
+def test_a_url_to_the_machine_itself_is_no_observable():
+    entities = Entities()
+    entities.url(["http://127.0.0.1:8080/x", "http://localhost/", "http://localhost.example.net/"])
+    assert [found.value for found in entities.foreign()] == ["http://localhost.example.net/"]
+
+
+def test_placeholders_of_hosts_and_users_are_left_out():
+    entities = Entities()
+    entities.host(["localhost", "localhost.localdomain"])
+    entities.user("(no user)")
+    assert (list(entities.assets), list(entities.users)) == ([], [])

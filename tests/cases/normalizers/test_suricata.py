@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 import pytest
 
 from aurora.errors import Invalid
@@ -315,7 +316,13 @@ def test_a_rule_without_a_message_is_named_by_its_number():
 
 @pytest.mark.parametrize(
     "wrapped",
-    [{"_source": BEACON}, {"suricata": {"eve": BEACON}}, {"_source": {"suricata": {"eve": BEACON}}}],
+    [
+        {"_source": BEACON},
+        {"suricata": {"eve": BEACON}},
+        {"_source": {"suricata": {"eve": BEACON}}},
+        {"event.dataset": "suricata.alert", "message": orjson.dumps(BEACON).decode()},
+        {"event": {"original": orjson.dumps(BEACON).decode()}, "message": "checkin"},
+    ],
 )
 def test_records_that_came_through_a_shipper_are_read(wrapped):
     assert alert("suricata", wrapped).title == RULE["signature"]
@@ -325,3 +332,25 @@ def test_wrong_types_everywhere_cost_details_and_not_the_alert():
     wrong = dict.fromkeys(("http", "dns", "tls", "files", "email", "smb", "flow", "src_ip", "xff", "host"), 7)
     found = alert("suricata", {"event_type": "alert", "alert": {"signature": "x", "metadata": [1]}, **wrong})
     assert found.title == "x"
+
+
+@pytest.mark.parametrize("written", ["2019-91325", "CVE_2019_91325", "cve-2019-91325"])
+def test_the_vulnerability_that_a_rule_is_about_is_an_observable(written):
+    rule = {**RULE, "metadata": {"cve": [written]}}
+    assert values(alert("suricata", merged(BEACON, alert=rule)), "cve") == ["CVE-2019-91325"]
+
+
+def test_the_vulnerability_in_a_signature_is_an_observable():
+    rule = {**RULE, "signature": "ET EXPLOIT Tapir Server RCE Inbound (CVE-2031-4242)"}
+    assert values(alert("suricata", merged(BEACON, alert=rule)), "cve") == ["CVE-2031-4242"]
+
+
+def test_the_target_that_a_rule_names_is_ours_also_under_a_public_address():
+    rule = {**RULE, "target": {"ip": "198.51.100.10", "port": 443}, "source": {"ip": "203.0.113.66", "port": 4242}}
+    inbound = merged(BEACON, src_ip="203.0.113.66", dest_ip="198.51.100.10", alert=rule, http=...)
+    assert values(alert("suricata", inbound), "ip") == ["203.0.113.66"]
+
+
+def test_targets_are_known_in_the_spelling_with_hyphens():
+    rule = {**RULE, "metadata": {"attack_target": ["smtp-server"]}}
+    assert alert("suricata", merged(BEACON, alert=rule)).asset_type == "server"
