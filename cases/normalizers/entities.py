@@ -258,6 +258,13 @@ def spelled(value: Any) -> Any:
     return _placed(value)[1] if type(value) is str else value
 
 
+def without_port(host: str) -> str:
+    """`name` of `name:port`, `address` of `[address]:port`; a bare IPv6 address stays whole."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0] if host.count(":") == 1 else host
+
+
 def without_query(url: str) -> str:
     """`url` up to its query or fragment."""
     return url.partition("?")[0].partition("#")[0]

@@ -11,7 +11,7 @@ from aurora.errors import Invalid
 from cases import attack
 from cases.normalizers import severities
 from cases.normalizers.alert import Ignored, NormalizedAlert, RawRecord, compose
-from cases.normalizers.entities import Entities, is_internal
+from cases.normalizers.entities import Entities, is_internal, without_port
 from cases.normalizers.fields import (
     MAX_TITLE,
     first,
@@ -234,7 +234,7 @@ def _http(data: dict[str, Any], http: dict[str, Any], entities: Entities, metada
     is_proxied = not path.startswith("/")
     if is_proxied or not is_internal(_server(data)[0]):
         entities.url(url)
-        entities.domain(_without_port(host))
+        entities.domain(without_port(host))
     entities.user_agent(agent, title=title)
     metadata["url"] = url or path
     metadata["http_method"] = http.get("http_method")
@@ -258,17 +258,10 @@ def _url(data: dict[str, Any], http: dict[str, Any], host: str, path: str) -> st
         host = f"[{address}]" if ":" in address else address
         port = None if port == _HTTP_PORT else port
     else:
-        port = None if host != _without_port(host) else integer(http.get("http_port"))
+        port = None if host != without_port(host) else integer(http.get("http_port"))
     if not host:
         return ""
     return f"http://{host}:{port}{path}" if port and port != _HTTP_PORT else f"http://{host}{path}"
-
-
-def _without_port(host: str) -> str:
-    """`name` of `name:port`, `address` of `[address]:port`; a bare IPv6 address stays whole."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0] if host.count(":") == 1 else host
 
 
 def _queried_names(dns: dict[str, Any]) -> list[str]:

@@ -6,13 +6,14 @@ for version 5, https://documentation.wazuh.com/5.0-rc/user-manual/reference/wazu
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from aurora.errors import Invalid
 from cases import attack
 from cases.normalizers import ecs, severities
 from cases.normalizers.alert import Ignored, NormalizedAlert, RawRecord, compose
-from cases.normalizers.entities import Entities, is_internal
+from cases.normalizers.entities import Entities, is_internal, without_port
 from cases.normalizers.fields import (
     MAX_TITLE,
     all_texts,
@@ -28,14 +29,41 @@ from cases.normalizers.fields import (
 )
 
 _MANAGER_ID = "000"
+_MOST_INTEGRATIONS = 16
+_BACKSLASHES = re.compile(r"\\+")
 _SOURCES = (
     "srcip",
     "src_ip",
     "win.eventdata.ipAddress",
     "win.eventdata.sourceIp",
     "aws.sourceIPAddress",
+    "aws.source_ip_address",
+    "gcp.jsonPayload.sourceIP",
+    "gcp.protoPayload.requestMetadata.callerIp",
+    "github.actor_ip",
+    "ms-graph.ipAddress",
     "remote_ip",
 )
+# GuardDuty keeps the other end where its kind of action puts it.
+_GUARDDUTY = tuple(
+    f"aws.service.action.{action}.remoteIpDetails.ipAddressV4"
+    for action in (
+        "networkConnectionAction",
+        "awsApiCallAction",
+        "portProbeAction.portProbeDetails",
+        "rdsLoginAttemptAction",
+        "kubernetesApiCallAction",
+    )
+)
+# Office 365 and Azure write a port beside the address, IPv6 in brackets.
+_WITH_PORT = ("office365.ClientIP", "office365.ClientIPAddress", "office365.ActorIpAddress", "azure.callerIpAddress")
+_RESOURCES = (
+    "aws.resource.instanceDetails.instanceId",
+    "aws.resource.instanceDetails.networkInterfaces.privateIpAddress",
+    "gcp.jsonPayload.vmInstanceName",
+)
+# Modules by which one agent, mostly the manager's own, collects for machines and accounts elsewhere.
+_COLLECTORS = ("aws", "azure", "gcp", "github", "office365", "ms-graph")
 _DESTINATIONS = ("dstip", "dest_ip", "win.eventdata.destinationIp")
 _USERS = (
     "dstuser",
@@ -47,14 +75,21 @@ _USERS = (
     "win.eventdata.user",
     "audit.acct",
     "aws.userIdentity.userName",
+    "aws.resource.accessKeyDetails.userName",
     "office365.UserId",
+    "github.actor",
+    "gcp.protoPayload.authenticationInfo.principalEmail",
+    "ms-graph.userPrincipalName",
 )
-_DOMAINS = ("win.eventdata.queryName", "dns.rrname")
+_DOMAINS = (
+    "win.eventdata.queryName",
+    "dns.rrname",
+    "gcp.jsonPayload.queryName",
+    "aws.service.action.dnsRequestAction.domain",
+)
 _SERVERS = ("win.eventdata.destinationHostname", "http.hostname", "tls.sni")
 _HASHES = (
     "win.eventdata.hashes",
-    "virustotal.source.sha1",
-    "virustotal.source.md5",
     "sha256",
     "md5",
 )
@@ -63,7 +98,14 @@ _DATA_METADATA: dict[str, tuple[str, ...]] = {
     "dest_ip": _DESTINATIONS,
     "proto": ("protocol", "proto"),
     "app_proto": ("app_proto",),
-    "action": ("action", "alert.action", "win.eventdata.action"),
+    "action": (
+        "action",
+        "alert.action",
+        "win.eventdata.action",
+        "aws.eventName",
+        "office365.Operation",
+        "github.action",
+    ),
     "event_id": ("win.system.eventID",),
     "event_channel": ("win.system.channel",),
     "logon_type": ("win.eventdata.logonType",),
@@ -81,6 +123,11 @@ _DATA_METADATA: dict[str, tuple[str, ...]] = {
     "signature_id": ("alert.signature_id",),
     "flow_id": ("flow_id",),
     "workstation": ("win.eventdata.workstationName",),
+    "package": ("vulnerability.package.name",),
+    "package_version": ("vulnerability.package.version",),
+    "vulnerability_status": ("vulnerability.status",),
+    "cvss": ("vulnerability.score.base", "vulnerability.cvss.cvss3.base_score", "vulnerability.cvss.cvss2.base_score"),
+    "detail": ("title", "sca.check.title", "ms-graph.title"),
 }
 _COUNTS: dict[str, tuple[str, ...]] = {
     "src_port": ("srcport", "src_port", "win.eventdata.ipPort", "win.eventdata.sourcePort"),
@@ -90,9 +137,9 @@ _COUNTS: dict[str, tuple[str, ...]] = {
 }
 # The first rule group (substring) that fits decides the category.
 _CATEGORIES = (
-    ("cloud", ("aws", "amazon", "azure", "gcp", "office365", "github")),
+    ("cloud", ("aws", "amazon", "azure", "gcp", "office365", "github", "ms-graph")),
     ("email", ("postfix", "sendmail", "exchange", "spam", "dovecot")),
-    ("web", ("web", "nginx", "apache", "sql_injection")),
+    ("web", ("web", "nginx", "apache", "sql_injection", "-waf")),
     (
         "network",
         (
@@ -135,9 +182,10 @@ def normalize(record: RawRecord) -> NormalizedAlert | Ignored:
 
 def _alert(data: dict[str, Any], rule: dict[str, Any], raw: str) -> NormalizedAlert:
     title = _title(rule, "description", "name", "title")
-    event = mapping(data.get("data"))
+    event = _plain(mapping(data.get("data")))
     entities = Entities()
-    _agent(data, entities)
+    if not any(name in event for name in _COLLECTORS):
+        _agent(data, entities)
     metadata = _event(event, entities, title)
     # An ECS document may carry Wazuh's rule beside it (early builds of Wazuh 5, Security Onion).
     metadata = {
@@ -153,7 +201,7 @@ def _alert(data: dict[str, Any], rule: dict[str, Any], raw: str) -> NormalizedAl
         severity=severities.from_wazuh(rule.get("level")),
         source="wazuh",
         raw=raw,
-        description=lines(data.get("full_log")) or title,
+        description=_description(data, event) or title,
         category=_category(groups, event),
         asset_type=_asset_type(event),
         entities=entities,
@@ -200,6 +248,34 @@ def _finding(data: dict[str, Any], rule: dict[str, Any], raw: str) -> Normalized
     )
 
 
+def _plain(event: dict[str, Any]) -> dict[str, Any]:
+    """`data` with its Windows fields as Windows has them: Wazuh's decoder doubles every backslash."""
+    windows = mapping(event.get("win"))
+    fields = windows.get("eventdata")
+    if type(fields) is not dict:
+        return event
+    plain = {name: _undoubled(value) if type(value) is str else value for name, value in fields.items()}
+    return {**event, "win": {**windows, "eventdata": plain}}
+
+
+def _undoubled(value: str) -> str:
+    """A run of an odd number of backslashes says that this sender doubles none."""
+    return value if any(len(run) % 2 for run in _BACKSLASHES.findall(value)) else value.replace("\\\\", "\\")
+
+
+def _description(data: dict[str, Any], event: dict[str, Any]) -> str:
+    """The event in words: Windows' own message, the log line, or of JSON what its field for it says."""
+    message = first(event, "win.system.message")
+    if type(message) is str:
+        return lines(message.strip('"'))
+    full_log = data.get("full_log")
+    if full_log and not _is_json(full_log):
+        return lines(full_log)
+    return lines(
+        first(event, "vulnerability.rationale", "aws.description", "ms-graph.description", "sca.check.rationale")
+    )
+
+
 def _title(rule: dict[str, Any], *names: str) -> str:
     title = first_text(rule, *names, limit=MAX_TITLE)
     if title:
@@ -224,8 +300,13 @@ def _event(event: dict[str, Any], entities: Entities, title: str) -> dict[str, A
     """The decoded fields: syslog decoders' own (`srcip`), Windows' event channel, Sysmon, Suricata, auditd,
     cloud.
     """
-    entities.address(all_texts(event, _SOURCES))
+    entities.address(all_texts(event, (*_SOURCES, *_GUARDDUTY)))
+    entities.address([without_port(item) for item in all_texts(event, _WITH_PORT)])
     entities.address(all_texts(event, _DESTINATIONS))
+    entities.host(all_texts(event, _RESOURCES))
+    entities.ours(all_texts(event, ("aws.resource.instanceDetails.networkInterfaces.publicIp",)))
+    entities.cve(first_text(event, "vulnerability.cve"))
+    _looked_up(event, entities)
     entities.user(all_texts(event, _USERS))
     entities.domain(all_texts(event, _DOMAINS))
     if not any(map(is_internal, all_texts(event, _DESTINATIONS))):
@@ -238,6 +319,15 @@ def _event(event: dict[str, Any], entities: Entities, title: str) -> dict[str, A
     metadata: dict[str, Any] = {name: first(event, *paths) for name, paths in _DATA_METADATA.items()}
     metadata.update({name: integer(first(event, *paths)) for name, paths in _COUNTS.items()})
     return metadata
+
+
+def _looked_up(event: dict[str, Any], entities: Entities) -> None:
+    """What an integration (AbuseIPDB, VirusTotal, MISP, …) was asked about: `data.NAME.source`."""
+    for answer in list(event.values())[:_MOST_INTEGRATIONS]:
+        source = mapping(mapping(answer).get("source"))
+        entities.address(first_text(source, "ip", "srcip", limit=64))
+        entities.hash(all_texts(source, ("sha256", "sha1", "md5")))
+        entities.domain(first_text(source, "domain", limit=255))
 
 
 def _syscheck(syscheck: dict[str, Any], entities: Entities, metadata: dict[str, Any]) -> None:
@@ -292,4 +382,4 @@ def _category(groups: list[str], event: dict[str, Any]) -> str:
 
 
 def _asset_type(event: dict[str, Any]) -> str | None:
-    return "cloud_resource" if "aws" in event or "gcp" in event or "azure" in event else None
+    return "cloud_resource" if any(name in event for name in ("aws", "gcp", "azure")) else None

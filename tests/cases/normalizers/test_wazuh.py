@@ -230,3 +230,88 @@ def test_the_name_under_which_an_outsider_calls_our_own_server_is_no_observable(
     data = {"src_ip": "198.51.100.9", "dest_ip": "10.0.0.80", "http": {"hostname": "shop.ours.test"}}
     found = alert("wazuh", merged(SSH, data=data, full_log=...))
     assert [tuple(observable) for observable in found.observables] == [("ip", "198.51.100.9")]
+
+
+def test_windows_fields_lose_the_backslashes_that_the_decoder_doubles():
+    eventdata = {
+        "image": "C:\\\\Users\\\\ann\\\\tapir.exe",
+        "targetUserName": "CORP\\\\ann",
+        "shareName": "\\\\SRV2\\share",
+    }
+    found = alert("wazuh", merged(LOGON, data={"win": {"eventdata": eventdata}}))
+    assert (found.metadata["process_name"], found.users) == ("C:\\Users\\ann\\tapir.exe", ["ann"])
+
+
+def test_a_share_keeps_the_backslashes_of_a_sender_that_doubles_none():
+    found = alert("wazuh", merged(LOGON, data={"win": {"eventdata": {"image": "\\\\SRV2\\share\\tapir.exe"}}}))
+    assert found.metadata["process_name"] == "\\\\SRV2\\share\\tapir.exe"
+
+
+def test_a_windows_event_is_described_in_its_own_words_and_not_as_json():
+    data = {"win": {"system": {"message": '"The audit log was cleared.\r\nSubject: ann"'}, "eventdata": {}}}
+    found = alert("wazuh", merged(LOGON, data=data, full_log='{"win":{"system":{}}}'))
+    assert found.description.startswith("The audit log was cleared.")
+    assert '"' not in found.description
+
+
+GUARDDUTY: dict[str, Any] = {
+    "source": "guardduty",
+    "description": "A port is being probed by a known malicious host.",
+    "resource": {
+        "instanceDetails": {
+            "instanceId": "i-0tapir",
+            "networkInterfaces": {"privateIpAddress": "10.0.2.2", "publicIp": "198.51.100.40"},
+        }
+    },
+    "service": {
+        "action": {"portProbeAction": {"portProbeDetails": {"remoteIpDetails": {"ipAddressV4": "203.0.113.77"}}}}
+    },
+}
+
+
+def collected(name: str, fields: dict[str, Any], *groups: str) -> dict[str, Any]:
+    """An alert of a module by which the manager itself collects."""
+    rule = {"level": 6, "description": f"{name} event", "id": "80302", "groups": list(groups) or [name]}
+    agent = {"id": "000", "name": "wazuh-a"}
+    return merged(SSH, rule=rule, agent=agent, data={"integration": name, name: fields}, full_log='{"a": 1}')
+
+
+def test_a_cloud_alert_is_about_the_machine_there_and_not_about_who_collected_it():
+    found = alert("wazuh", collected("aws", GUARDDUTY, "aws", "aws_guardduty"))
+    assert (found.affected_assets, found.asset_type) == (["i-0tapir", "10.0.2.2"], "cloud_resource")
+    assert values(found, "ip") == ["203.0.113.77"]
+    assert found.description == "A port is being probed by a known malicious host."
+
+
+@pytest.mark.parametrize("written", ["203.0.113.9", "203.0.113.9:50111", "[::ffff:203.0.113.9]:50111"])
+def test_office_365_tells_who_did_what_from_where(written):
+    fields = {"UserId": "ann@corp.example", "ClientIP": written, "Operation": "New-InboxRule"}
+    found = alert("wazuh", collected("office365", fields))
+    assert (found.users, values(found, "ip")) == (["ann@corp.example"], ["203.0.113.9"])
+    assert (found.category, found.metadata["action"], found.affected_assets) == ("cloud", "New-InboxRule", [])
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "users", "addresses"),
+    [
+        ("github", {"actor": "ann", "action": "team.create"}, ["ann"], []),
+        ("gcp", {"jsonPayload": {"sourceIP": "203.0.113.9", "vmInstanceName": "vm-1"}}, [], ["203.0.113.9"]),
+        ("ms-graph", {"title": "Odd sign-in", "userPrincipalName": "ann@corp.example"}, ["ann@corp.example"], []),
+    ],
+)
+def test_other_clouds_are_read_too(name, fields, users, addresses):
+    found = alert("wazuh", collected(name, fields))
+    assert (found.category, found.users, values(found, "ip")) == ("cloud", users, addresses)
+
+
+def test_a_vulnerability_is_an_observable_with_its_package():
+    fields = {"cve": "CVE-2031-4242", "package": {"name": "libtapir", "version": "1.2"}, "rationale": "Overflow."}
+    found = alert("wazuh", merged(SSH, data={"vulnerability": fields}, full_log=...))
+    assert (values(found, "cve"), found.description) == (["CVE-2031-4242"], "Overflow.")
+    assert (found.metadata["package"], found.metadata["package_version"]) == ("libtapir", "1.2")
+
+
+@pytest.mark.parametrize("name", ["abuseipdb", "virustotal_ip"])
+def test_what_an_integration_was_asked_about_is_an_observable(name):
+    data = {"integration": name, name: {"found": 1, "source": {"ip": "203.0.113.9"}}}
+    assert values(alert("wazuh", merged(SSH, data=data, full_log='{"a": 1}')), "ip") == ["203.0.113.9"]
