@@ -6,14 +6,14 @@ Source of the format: "ArcSight Common Event Format Implementation Standard", re
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from aurora.errors import Invalid
-from cases import attack
+from cases import attack, observables
 from cases.normalizers import severities
-from cases.normalizers.alert import NormalizedAlert, RawRecord, compose
-from cases.normalizers.entities import Entities
+from cases.normalizers.alert import Ignored, NormalizedAlert, RawRecord, compose
+from cases.normalizers.entities import Entities, is_external, is_internal
 from cases.normalizers.fields import clean, integer, moment
 
 _HEADER_FIELDS = 7
@@ -25,8 +25,27 @@ _BAR = re.compile(r"(?<!\\)(?:\\\\)*\|")
 _KEY = re.compile(r"(?:^|(?<=\s))([\w.\-\[\]]{1,64})=")
 _ESCAPES = re.compile(r"\\([\\=|nr])")
 _SYSLOG_HOST = re.compile(r"(\S+)\s*$")
-_TIME_FORMATS = ("%b %d %Y %H:%M:%S.%f", "%b %d %Y %H:%M:%S")
-_ZONE = re.compile(r"\s+[A-Z]{3,5}$")
+_TIME_FORMATS = ("%b %d %Y %H:%M:%S.%f", "%b %d %Y %H:%M:%S", "%a %b %d %H:%M:%S %Y")
+_ZONE = re.compile(r"\s+(?:GMT|UTC)?([+-]\d\d):?(\d\d)$|\s+[A-Z]{3,5}$")
+# A subtype or a number for a name (`spyware`, `file`, `7`) says nothing without its product.
+_BARE_NAME = re.compile(r"[a-z0-9]{1,14}|[A-Z]{1,14}")
+# Firewalls write their whole log as CEF. These are sessions and the device's own housekeeping.
+_NO_ALERTS = {
+    ("palo alto networks", name)
+    for name in (
+        "traffic",
+        "decryption",
+        "globalprotect",
+        "hipmatch",
+        "iptag",
+        "userid",
+        "auth",
+        "sctp",
+        "config",
+        "system",
+    )
+}
+_SESSIONS = ("traffic:", "event:vpn ")
 _METADATA = {
     "src_ip": "src",
     "dest_ip": "dst",
@@ -52,30 +71,34 @@ _COUNTS = {
     "count": "cnt",
 }
 _DIRECTIONS = {"0": "inbound", "1": "outbound"}
-_TIMES = ("start", "rt", "end")
+_TIMES = ("start", "rt", "end", "startTime", "FTNTFGTeventtime", "FortinetFortiGateeventtime", "endTime")
 
 
-def normalize(record: RawRecord) -> NormalizedAlert:
-    """One line. Raises `Invalid` for a line that is no CEF or has no name."""
+def normalize(record: RawRecord) -> NormalizedAlert | Ignored:
+    """One line. Sessions of known firewalls are ignored; raises `Invalid` for a line that is no CEF or has no name."""
     line = record.text[:_MAX_LINE]
     found = _START.search(line)
     if found is None:
         raise Invalid("`CEF:` is missing: not a line of Common Event Format")
     header, rest = _header(line[found.end() :])
     _, vendor, product, version, signature, name, severity = header
-    title = clean(name) or clean(signature)
-    if not title:
-        raise Invalid("the name, field 6 of the CEF header, is empty")
+    title = _title(clean(name), clean(signature), f"{vendor} {product}")
+    if (vendor.lower(), signature.lower()) in _NO_ALERTS or title.startswith(_SESSIONS):
+        return Ignored(f"{vendor} {signature} {name}")
     fields = _extension(rest)
     entities = Entities()
     metadata = _gather(fields, entities, title)
+    prefix = line[: found.start()]
     metadata.update(
         rule_id=signature,
         vendor=vendor,
         product=product,
         product_version=version,
-        sensor=fields.get("dvchost") or fields.get("dvc") or _syslog_host(line[: found.start()]),
+        sensor=fields.get("dvchost") or fields.get("dvc") or _syslog_host(prefix),
     )
+    if not (entities.assets or entities.observables):
+        # An agent's event about its own machine names neither end.
+        entities.host(fields.get("dvchost") or fields.get("dvc"))
     return compose(
         title=title,
         severity=severities.from_cef(clean(severity)),
@@ -85,9 +108,16 @@ def normalize(record: RawRecord) -> NormalizedAlert:
         category=_category(fields, product),
         entities=entities,
         techniques=attack.techniques_in([value for key, value in fields.items() if _is_about_attack(key, value)]),
-        occurred_at=next((time for time in map(_time, map(fields.get, _TIMES)) if time), None),
+        occurred_at=next((time for time in map(_time, (*map(fields.get, _TIMES), _syslog_time(prefix))) if time), None),
         metadata=metadata,
     )
+
+
+def _title(name: str, signature: str, product: str) -> str:
+    title = name or signature
+    if not title:
+        raise Invalid("the name, field 6 of the CEF header, is empty")
+    return f"{product} {signature}: {name}" if _BARE_NAME.fullmatch(name) and name != signature else title
 
 
 def _header(text: str) -> tuple[list[str], str]:
@@ -134,22 +164,24 @@ def _syslog_host(prefix: str) -> str:
     return found.group(1).rstrip(":") if found and not found.group(1)[0].isdigit() else ""
 
 
+def _syslog_time(prefix: str) -> str | None:
+    """The time in RFC 5424's `<134>1 time host …`; the older header has neither year nor zone."""
+    words = prefix.split()
+    return words[1] if len(words) > 2 and re.fullmatch(r"(?:<\d{1,3}>)?1", words[0]) else None
+
+
 def _gather(fields: dict[str, str], entities: Entities, title: str) -> dict[str, Any]:
-    for key in ("src", "dst", "c6a2", "c6a3", "sourceTranslatedAddress"):
+    # Translated addresses are the firewall's own, on whichever side.
+    for key in ("src", "dst", "c6a2", "c6a3"):
         entities.address(fields.get(key))
-    for key in ("shost", "dhost"):
-        name = fields.get(key, "")
-        if name.count(".") > 1 and fields.get("dst" if key == "dhost" else "src") in entities.assets:
-            entities.host(name)
-        elif "." in name:
-            entities.domain(name)
-        else:
-            entities.host(name)
+    _names(fields, entities)
     for key in ("suser", "duser"):
         entities.user(fields.get(key))
     entities.domain(fields.get("destinationDnsDomain"))
-    url = fields.get("request", "")
-    entities.url(url if "://" in url else None)
+    if not is_internal(fields.get("dst")) and not is_external(fields.get("src")):
+        # What an outsider asks for is ours: a firewall for web applications stands before our own sites.
+        _request(fields.get("request", ""), entities)
+    entities.prose(fields.get("msg"))
     for key, value in fields.items():
         if key.lower() in ("filehash", "oldfilehash", "sha256", "sha1", "md5", "file hash"):
             entities.hash(value)
@@ -160,22 +192,47 @@ def _gather(fields: dict[str, str], entities: Entities, title: str) -> dict[str,
     return metadata
 
 
+def _names(fields: dict[str, str], entities: Entities) -> None:
+    for key in ("shost", "dhost"):
+        name = fields.get(key, "")
+        if name.count(".") > 1 and fields.get("dst" if key == "dhost" else "src") in entities.assets:
+            entities.host(name)
+        elif "." in name:
+            entities.domain(name)
+        else:
+            entities.host(name)
+
+
+def _request(request: str, entities: Entities) -> None:
+    """A URL, or as web filters write it a host with or without a path; also a path or a file's name."""
+    if "://" in request[:16]:
+        entities.url(request)
+        return
+    host, slash, _ = request.partition("/")
+    found = observables.classify(host)
+    if found is not None and found.type == "domain":
+        entities.domain(host)
+        entities.url(f"http://{request}" if slash else None)
+
+
 def _is_about_attack(key: str, value: str) -> bool:
     return len(value) < 500 and any(word in key.lower() for word in ("mitre", "technique", "attack"))
 
 
 def _time(value: str | None) -> datetime | None:
-    """Epoch milliseconds, or `MMM dd yyyy HH:mm:ss` with an optional fraction and zone (of zones only UTC is
-    known).
+    """Epoch milliseconds, or `MMM dd yyyy HH:mm:ss` with an optional fraction and zone (an offset, or a name, which
+    is taken for UTC).
     """
     if not value:
         return None
     found = moment(value)
     if found is not None:
         return found
+    zone = _ZONE.search(value)
+    offset = f"{zone[1]}:{zone[2]}" if zone and zone[1] else "+00:00"
     for form in _TIME_FORMATS:
         try:
-            written = datetime.strptime(_ZONE.sub("", value), form).replace(tzinfo=UTC)
+            written = datetime.strptime(f"{_ZONE.sub('', value)} {offset}", f"{form} %z")
         except ValueError:
             continue
         return moment(written.isoformat())
@@ -183,7 +240,8 @@ def _time(value: str | None) -> datetime | None:
 
 
 def _category(fields: dict[str, str], product: str) -> str:
-    if "request" in fields:
+    request = fields.get("request", "")
+    if "://" in request[:16] or (request and "\\" not in request and "requestMethod" in fields):
         return "web"
     if "fileHash" in fields or "filePath" in fields or "sproc" in fields:
         return "endpoint"

@@ -50,6 +50,7 @@ _CLOUD_CATEGORIES = ("cloud", "aws", "azure", "gcp")
 def read(data: dict[str, Any], entities: Entities, *, title: str) -> dict[str, Any]:
     """Gather the entities of an ECS document; return its metadata under AuroraSOC's names."""
     entities.host(all_texts(data, _HOSTS))
+    entities.ours(all_texts(data, ("host.ip", "observer.ip")))
     entities.address(all_texts(data, _ADDRESSES))
     entities.user(all_texts(data, _USERS))
     entities.domain(first_text(data, "dns.question.name", limit=255))

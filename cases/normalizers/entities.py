@@ -163,10 +163,13 @@ class Entities:
                     self._keep(observables.domain(name))
 
     def url(self, value: Any) -> None:
-        """URLs that a sensor saw: without query and fragment, see above."""
+        """URLs that a sensor saw, without query and fragment, see above; and their hosts, which block lists take."""
         for item in sequence(value):
             if type(item) is str and item and not _LOOPBACK_URL.match(item):
-                self._keep(observables.url(without_query(item)))
+                found = observables.url(without_query(item))
+                self._keep(found)
+                if found is not None:
+                    self.domain(without_port(found.value.partition("://")[2].partition("/")[0].rpartition("@")[2]))
 
     def hash(self, value: Any) -> None:
         """Hashes of files, also as Sysmon writes them: `SHA256=…,IMPHASH=…`; an import hash names no file."""
@@ -251,6 +254,11 @@ def is_address(value: str) -> bool:
 def is_internal(value: Any) -> bool:
     """Whether `value` is an internal address."""
     return type(value) is str and _placed(value)[0] == "internal"
+
+
+def is_external(value: Any) -> bool:
+    """Whether `value` is a public address."""
+    return type(value) is str and _placed(value)[0] == "external"
 
 
 def spelled(value: Any) -> Any:

@@ -15,7 +15,7 @@ _LISTS: dict[str, tuple[str, ...]] = {
     "zeek": ("hits.hits",),
     "elastic": ("hits.hits", "context.alerts", "alerts"),
     "alertmanager": ("alerts", "data.alerts"),
-    "sentinel": ("value", "tables", "alerts"),
+    "sentinel": ("value", "records", "tables", "alerts"),
     "crowdstrike": ("resources", "detections", "events"),
     "splunk": ("results",),
     "ocsf": ("detail.findings", "findings", "events", "Records"),

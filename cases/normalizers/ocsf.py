@@ -24,12 +24,17 @@ from cases.normalizers.fields import (
     lines,
     mapping,
     mappings,
+    parsed,
     text,
 )
 
 _TITLES = ("finding_info.title", "finding.title", "message", "finding_info.desc", "type_name", "class_name")
+# A finding comes again whenever its sender updates it; that its first sign is a year old is no reason to show it a
+# year back.
+_TIMES = ("finding_info.last_seen_time", "finding_info.last_seen_time_dt", "time", "time_dt", "start_time")
 _FINDINGS = 2
-_STATUSES = {3: "suppressed", 4: "resolved"}
+_STATUSES = {3: "suppressed", 4: "resolved", 5: "archived", 6: "deleted"}
+_PASSED = 1
 _CLOSED = 3
 # Types of OCSF's observable object that AuroraSOC has a place for.
 _HOST, _IP, _USER, _EMAIL, _URL, _HASH = 1, 2, 4, 5, 6, 8
@@ -48,9 +53,9 @@ def normalize(record: RawRecord) -> NormalizedAlert | Ignored:
         raise Invalid("`class_uid` is missing: not an OCSF event")
     if category != _FINDINGS and data.get("is_alert") is not True:
         return Ignored(f"class_uid {class_uid or category}")
-    status = _STATUSES.get(integer(data.get("status_id")) or 0)
-    if status or (category == _FINDINGS and integer(data.get("activity_id")) == _CLOSED):
-        return Ignored(f"finding {status or 'closed'}")
+    ended = _ended(data, category)
+    if ended:
+        return Ignored(f"finding {ended}")
     title = first_text(data, *_TITLES, limit=MAX_TITLE)
     if not title:
         raise Invalid("`finding_info.title` is missing")
@@ -65,9 +70,21 @@ def normalize(record: RawRecord) -> NormalizedAlert | Ignored:
         category=_category(data, category),
         entities=entities,
         techniques=attack.techniques_in(_techniques(data)),
-        occurred_at=first_moment(data, "finding_info.first_seen_time", "start_time", "time", "time_dt"),
+        occurred_at=first_moment(data, *_TIMES),
         metadata=metadata,
     )
+
+
+def _ended(data: dict[str, Any], category: int) -> str:
+    """Why there is nothing (any more) in a finding for anyone to see; scanners of posture report passes, too."""
+    if category != _FINDINGS:
+        return ""
+    if integer(data.get("activity_id")) == _CLOSED:
+        return "closed"
+    is_passed = integer(first(data, "compliance.status_id")) == _PASSED
+    if is_passed or first_text(data, "status_code", "compliance.status", limit=32).lower() in ("pass", "passed"):
+        return "passed"
+    return _STATUSES.get(integer(data.get("status_id")) or 0, "")
 
 
 def _gather(data: dict[str, Any], entities: Entities) -> dict[str, Any]:
@@ -76,6 +93,9 @@ def _gather(data: dict[str, Any], entities: Entities) -> dict[str, Any]:
         _evidence(evidence, entities)
     for resource in list(mappings(first(data, "resources", "resource")))[:64]:
         entities.host(first_text(resource, "hostname", "name", "uid"))
+        entities.user(_principal(parsed(resource.get("data"))))
+    for vulnerability in list(mappings(data.get("vulnerabilities")))[:64]:
+        entities.cve(first_text(vulnerability, "cve.uid"))
     for observable in list(mappings(data.get("observables")))[:256]:
         _observable(observable, entities)
     merged = {**evidences[-1], **data}
@@ -104,12 +124,17 @@ def _gather(data: dict[str, Any], entities: Entities) -> dict[str, Any]:
     }
 
 
+def _principal(details: Any) -> str:
+    """Whose key a cloud's finding is about, in what AWS keeps of the resource."""
+    return first_text(details, "AwsIamAccessKey.PrincipalName", "AwsIamAccessKey.UserName", "AwsIamUser.UserName")
+
+
 def _evidence(evidence: dict[str, Any], entities: Entities) -> None:
     entities.host(first_text(evidence, "device.hostname", "device.name"))
     for end in ("device", "src_endpoint", "dst_endpoint"):
         entities.address(first_text(evidence, f"{end}.ip", limit=64))
-    entities.user(first_text(evidence, "actor.user.name"))
-    entities.user(first_text(evidence, "user.name"))
+    entities.user(first_text(evidence, "actor.user.name", "actor.user.email_addr"))
+    entities.user(first_text(evidence, "user.name", "user.email_addr"))
     entities.domain(first_text(evidence, "query.hostname", "dst_endpoint.domain", limit=255))
     entities.url(first_text(evidence, "url.url_string", "http_request.url.url_string", limit=4_096))
     for file in ("file", "process.file", "actor.process.file"):

@@ -10,8 +10,6 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import orjson
-
 from aurora.errors import Invalid
 from cases import attack
 from cases.normalizers import severities
@@ -26,6 +24,7 @@ from cases.normalizers.fields import (
     lines,
     mapping,
     mappings,
+    parsed,
     text,
 )
 
@@ -58,7 +57,7 @@ _CATEGORIES = (
     ("cloud", ("cloud app", "mcas", "azure security center", "defender for cloud", "asc")),
     ("cps", ("iot",)),
 )
-_MAX_ENTITIES_TEXT = 1_000_000
+_SNAKE = re.compile(r"_([a-z])")
 _LIST_TEXT = re.compile(r"[,;]\s*")
 
 
@@ -66,7 +65,7 @@ def normalize(record: RawRecord) -> NormalizedAlert | Ignored:
     """One alert or incident. Closed ones are ignored; raises `Invalid` for what bears no name."""
     data = record.data or {}
     data = mapping(data.get("object")) or data
-    properties = {**data, **mapping(data.get("properties"))}
+    properties = _as_the_api({**data, **mapping(data.get("properties"))})
     title = first_text(properties, *_TITLES, limit=MAX_TITLE)
     if not title:
         raise Invalid("`AlertName` (or an incident's `properties.title`) is missing: not a Sentinel alert")
@@ -91,6 +90,21 @@ def normalize(record: RawRecord) -> NormalizedAlert | Ignored:
     )
 
 
+def _as_the_api(properties: dict[str, Any]) -> dict[str, Any]:
+    """`properties` with the names of the API beside those that Azure's library for Python gives them
+    (`created_time_utc`).
+    """
+    if "incident_number" not in properties and "additional_data" not in properties:
+        return properties
+    named = {_SNAKE.sub(_capital, name): value for name, value in properties.items()}
+    more = mapping(properties.get("additional_data"))
+    return {**named, **properties, "additionalData": {_SNAKE.sub(_capital, name): more[name] for name in more}}
+
+
+def _capital(found: re.Match[str]) -> str:
+    return found[1].upper()
+
+
 def _metadata(data: dict[str, Any], properties: dict[str, Any]) -> dict[str, Any]:
     return {
         "rule_id": first_text(properties, "AlertType", "alertType"),
@@ -113,22 +127,12 @@ def _metadata(data: dict[str, Any], properties: dict[str, Any]) -> dict[str, Any
 def _gather(properties: dict[str, Any], entities: Entities, metadata: dict[str, Any]) -> None:
     entities.host(first_text(properties, "CompromisedEntity", "compromisedEntity"))
     for key in ("Entities", "entities", "relatedEntities", "extendedProperties.Entities"):
-        for entity in mappings(_parsed(first(properties, key))):
+        for entity in mappings(parsed(first(properties, key))):
             inner = {**entity, **mapping(entity.get("properties"))}
             kind = first_text(entity, "Type", "kind", "type", limit=64).lower()
             reader = _ENTITIES.get(kind.rpartition("/")[2])
             if reader:
                 reader(inner, entities, metadata)
-
-
-def _parsed(value: Any) -> Any:
-    """The Entities column holds JSON as text."""
-    if type(value) is not str or len(value) > _MAX_ENTITIES_TEXT:
-        return value
-    try:
-        return orjson.loads(value)
-    except orjson.JSONDecodeError:
-        return None
 
 
 def _account(entity: dict[str, Any], entities: Entities, _: dict[str, Any]) -> None:
@@ -203,7 +207,7 @@ def _techniques(properties: dict[str, Any]) -> list[str]:
     """A list, JSON text of a list, or ids between commas."""
     written: list[str] = []
     for path in _TECHNIQUES:
-        value = _parsed(first(properties, path)) or first(properties, path)
+        value = parsed(first(properties, path)) or first(properties, path)
         items = _LIST_TEXT.split(text(value)) if type(value) is str else all_texts({"_": value}, ("_",))
         written += [item.strip() for item in items]
     return attack.techniques_in([item for item in written if item])

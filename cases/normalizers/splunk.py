@@ -6,6 +6,7 @@ those of Splunk's Common Information Model.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from aurora.errors import Invalid
@@ -73,6 +74,9 @@ _COUNTS = {
     "bytes_toserver": "bytes_out",
     "bytes_toclient": "bytes_in",
 }
+_MAX_RAW = 20_000
+_STASHED = re.compile(r'(?:^|[\s,])([A-Za-z_][\w.]{0,100})="((?:[^"\\]|\\.){0,4000})"')
+_ESCAPED = re.compile(r"\\(.)")
 _CATEGORIES = {
     "access": "identity",
     "identity": "identity",
@@ -90,6 +94,7 @@ def normalize(record: RawRecord) -> NormalizedAlert:
         raise Invalid("`result` is missing: not a Splunk alert")
     # The result's own fields count before those of the search; `search_name` is the search's alone.
     fields = {**data, **result}
+    fields = {**_stashed(fields.get("_raw")), **fields}
     title = first_text(fields, *_TITLES, "_raw", limit=MAX_TITLE)
     if not title:
         raise Invalid("`search_name` is missing, and the result has no `rule_name`, `signature` or `title`")
@@ -109,6 +114,13 @@ def normalize(record: RawRecord) -> NormalizedAlert:
         occurred_at=first_moment(fields, *_TIMES),
         metadata=metadata,
     )
+
+
+def _stashed(raw: Any) -> dict[str, Any]:
+    """The fields of a notable event, which Splunk keeps as `name="value"` in its text and extracts only in searches."""
+    if type(raw) is not str or 'search_name="' not in raw[:_MAX_RAW]:
+        return {}
+    return {name: _ESCAPED.sub(r"\1", value) for name, value in _STASHED.findall(raw[:_MAX_RAW])}
 
 
 def _severity(fields: dict[str, Any]) -> str:

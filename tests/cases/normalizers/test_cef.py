@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from aurora.errors import Invalid
+from cases.normalizers import Ignored
 from tests.cases.normalizers.feed import alert, outcome, values
 
 LINE = (
@@ -98,3 +99,74 @@ def test_what_is_no_cef_is_refused_with_a_reason(line, reason):
 
 def test_a_header_without_its_last_bar_is_read():
     assert alert("cef", "CEF:0|v|p|1|id|Name|9").severity == "critical"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "rt=Mar 11 2025 08:14:56 GMT+00:00",
+        "rt=Mar 11 2025 10:14:56 GMT+02:00",
+        "startTime=Tue Mar 11 08:14:56 2025",
+        "FTNTFGTeventtime=1741680896000000000",
+    ],
+)
+def test_times_are_read_as_products_write_them(written):
+    found = alert("cef", f"CEF:0|v|p|1|id|Name|5|{written} src=10.0.0.1")
+    assert found.occurred_at == datetime(2025, 3, 11, 8, 14, 56, tzinfo=UTC)
+
+
+def test_a_line_without_a_time_has_that_of_its_syslog_header():
+    found = alert("cef", "<134>1 2025-03-11T08:14:56Z gw-1 app - - - CEF:0|v|p|1|id|Name|5|src=10.0.0.1")
+    assert found.occurred_at == datetime(2025, 3, 11, 8, 14, 56, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "CEF:0|Palo Alto Networks|LF|2.0|TRAFFIC|end|3|",
+        "CEF:0|Palo Alto Networks|LF|2.0|GLOBALPROTECT|globalprotect|3|",
+        "CEF:0|Fortinet|Fortigate|v6.0.4|00013|traffic:forward close|3|",
+    ],
+)
+def test_a_firewalls_sessions_are_ignored(header):
+    assert isinstance(outcome("cef", f"{header}src=10.0.0.1 dst=203.0.113.66"), Ignored)
+
+
+def test_a_name_that_says_nothing_by_itself_gets_its_products():
+    found = alert("cef", "CEF:0|Tapir|Gate|1|THREAT|spyware|5|src=10.0.0.1")
+    assert found.title == "Tapir Gate THREAT: spyware"
+
+
+def test_translated_addresses_are_the_firewalls_own():
+    found = alert("cef", "CEF:0|v|p|1|id|Name|5|src=10.0.0.1 sourceTranslatedAddress=198.51.100.1 dst=203.0.113.66")
+    assert values(found, "ip") == ["203.0.113.66"]
+
+
+def test_the_message_is_searched():
+    found = alert("cef", "CEF:0|v|p|1|id|Log-in failed|7|msg=Log-in disabled from IP 203.0.113.66 for 60 seconds")
+    assert values(found, "ip") == ["203.0.113.66"]
+
+
+def test_an_event_of_an_agent_about_its_own_machine_names_that():
+    assert alert("cef", "CEF:0|v|p|1|id|Tapir_Loader|7|dvchost=WS17 filePath=C:\\t.exe").affected_assets == ["WS17"]
+
+
+@pytest.mark.parametrize(
+    ("request_field", "domains", "urls"),
+    [
+        ("panel.tapir.test", ["panel.tapir.test"], []),
+        ("panel.tapir.test/gate", ["panel.tapir.test"], ["http://panel.tapir.test/gate"]),
+        ("http://panel.tapir.test/gate?a=1", ["panel.tapir.test"], ["http://panel.tapir.test/gate"]),
+        ("C:\\Users\\ann\\bill.pdf.exe", [], []),
+        ("some file name", [], []),
+    ],
+)
+def test_a_request_is_read_as_filters_write_it(request_field, domains, urls):
+    found = alert("cef", f"CEF:0|v|p|1|id|Web filter|5|src=10.0.0.1 request={request_field}")
+    assert (values(found, "domain"), values(found, "url")) == (domains, urls)
+    assert found.category != "web" or urls
+
+
+def test_what_an_outsider_asked_for_is_our_own_site():
+    found = alert("cef", "CEF:0|v|p|1|id|Blocked country|5|src=203.0.113.66 request=shop.example.com/cart")
+    assert [item.value for item in found.observables] == ["203.0.113.66"]

@@ -34,7 +34,7 @@ def test_a_name_that_is_an_address_counts_as_one():
 def test_a_url_that_was_seen_loses_query_and_fragment(seen):
     entities = Entities()
     entities.url(seen)
-    assert kept(entities) == [("url", "http://a.test/x")]
+    assert kept(entities) == [("url", "http://a.test/x"), ("domain", "a.test")]
 
 
 def test_a_url_that_was_listed_stays_whole():
@@ -131,7 +131,27 @@ def test_an_address_of_nobody_is_neither_asset_nor_observable(address):
 def test_a_url_to_the_machine_itself_is_no_observable():
     entities = Entities()
     entities.url(["http://127.0.0.1:8080/x", "http://localhost/", "http://localhost.example.net/"])
-    assert [found.value for found in entities.foreign()] == ["http://localhost.example.net/"]
+    assert [found.value for found in entities.foreign()] == ["http://localhost.example.net/", "localhost.example.net"]
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("http://user:pw@a.test:8080/x", ("domain", "a.test")),
+        ("https://203.0.113.66/x", ("ip", "203.0.113.66")),
+        ("https://[2001:db8::7]:8443/x", ("ip", "2001:db8::7")),
+    ],
+)
+def test_the_host_of_a_url_is_an_observable_too(url, host):
+    entities = Entities()
+    entities.url(url)
+    assert kept(entities)[1:] == [host]
+
+
+def test_the_host_of_a_url_on_one_of_our_machines_is_an_asset():
+    entities = Entities()
+    entities.url(["http://10.0.0.5/x", "http://nas.local/x"])
+    assert list(entities.assets) == ["10.0.0.5", "nas.local"]
 
 
 def test_placeholders_of_hosts_and_users_are_left_out():

@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from aurora.errors import Invalid
-from cases.normalizers import Ignored
+from cases.normalizers import Ignored, split
 from tests.cases.normalizers.feed import alert, merged, outcome, values
 
 ENTITIES: list[dict[str, Any]] = [
@@ -41,7 +41,7 @@ def test_a_row_of_the_alert_table_is_told_whole():
     assert (found.title, found.severity, found.category) == ("Sign-in from an odd country", "high", "identity")
     assert found.occurred_at == datetime(2025, 3, 11, 8, 30, 0, 123456, tzinfo=UTC)
     assert (found.users, found.affected_assets) == (["ann@corp.test"], ["WS17"])
-    assert (values(found, "ip"), values(found, "domain")) == (["203.0.113.66"], ["c2.tapir.test"])
+    assert (values(found, "ip"), values(found, "domain")) == (["203.0.113.66"], ["drop.tapir.test", "c2.tapir.test"])
     assert (values(found, "url"), values(found, "hash_md5")) == (["https://drop.tapir.test/a"], ["b" * 32])
     assert values(found, "hash_sha256") == ["a" * 64]
     assert found.mitre_techniques == ["T1078"]
@@ -89,3 +89,24 @@ def test_closed_incidents_are_ignored_and_nameless_records_refused():
     assert isinstance(outcome("sentinel", merged(ROW, Status="Closed")), Ignored)
     with pytest.raises(Invalid, match="`AlertName`"):
         outcome("sentinel", {"TimeGenerated": "2025-03-11T08:31:00Z"})
+
+
+def test_an_incident_as_azures_library_for_python_writes_it_is_read():
+    record = {
+        "title": "Odd sign-ins",
+        "severity": "High",
+        "status": "Active",
+        "incident_number": 41,
+        "incident_url": "https://portal.test/41",
+        "created_time_utc": "2025-03-11T08:30:00Z",
+        "additional_data": {"alert_product_names": ["Microsoft Defender for Cloud"], "tactics": ["InitialAccess"]},
+    }
+    found = alert("sentinel", record)
+    assert found.occurred_at == datetime(2025, 3, 11, 8, 30, tzinfo=UTC)
+    assert (found.category, found.metadata["rule_groups"]) == ("cloud", ["InitialAccess"])
+    assert (found.metadata["incident_number"], found.metadata["url"]) == (41, "https://portal.test/41")
+
+
+def test_rows_that_an_event_hub_delivers_are_read():
+    records = split("sentinel", orjson.dumps({"records": [ROW, ROW]}))
+    assert [record.data for record in records] == [ROW, ROW]

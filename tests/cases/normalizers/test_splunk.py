@@ -58,3 +58,20 @@ def test_without_a_word_the_risk_score_decides(fields, expected):
 def test_what_has_no_name_is_refused(record, reason):
     with pytest.raises(Invalid, match=reason):
         outcome("splunk", record)
+
+
+def test_the_fields_of_a_notable_event_are_read_from_its_text():
+    raw = (
+        '1741680895, search_name="Access - Excessive Failed Log-ins - Rule", src="203.0.113.66", urgency="high", '
+        'user="ann", annotations.mitre_attack.mitre_technique_id="T1110", file_path="C:\\\\t \\"x\\".exe"'
+    )
+    row = {"_raw": raw, "source": "Access - Excessive Failed Log-ins - Rule", "index": "notable", "host": "idx-1"}
+    found = alert("splunk", row)
+    assert (found.title, found.severity) == ("Access - Excessive Failed Log-ins - Rule", "high")
+    assert (values(found, "ip"), found.users, found.mitre_techniques) == (["203.0.113.66"], ["ann"], ["T1110"])
+    assert found.metadata["file_path"] == 'C:\\t "x".exe'
+
+
+def test_text_that_is_no_notable_event_is_not_taken_apart():
+    record = merged(WEBHOOK, result={**WEBHOOK["result"], "_raw": 'GET / user="mallory"', "user": ""})
+    assert alert("splunk", record).users == []
