@@ -6,14 +6,16 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import Error as DatabaseError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from aurora.actors import Actor, system
 from aurora.errors import Invalid
+from aurora.resilience.availability import is_outage
 from cases import feeding, intake
 from cases.normalizers import SOURCES, RawRecord
 
@@ -26,38 +28,46 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("source", choices=SOURCES)
         parser.add_argument("files", nargs="+", metavar="FILE")
-        parser.add_argument("--follow", action="store_true", help="wait for more at the end of the file, until Ctrl-C")
+        parser.add_argument(
+            "--follow",
+            action="store_true",
+            help="wait for more at the end of the file, through log rotation, until Ctrl-C",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         files: list[str] = options["files"]
         if options["follow"] and (len(files) != 1 or files == ["-"]):
             raise CommandError("--follow takes exactly one file")
         counts: Counter[str] = Counter()
+        failures: list[str] = []
         try:
             for name in files:
-                self._feed(options["source"], name, options["follow"], counts)
+                failures += self._feed(options["source"], name, options["follow"], counts)
         except KeyboardInterrupt:
             self.stderr.write("interrupted; what was counted is stored")
+        except DatabaseError as error:
+            if not is_outage(error):
+                raise
+            failures.append("PostgreSQL is away; what was counted is stored")
         names = ("received", "created", "merged", "ignored", "rejected")
         self.stdout.write(", ".join(f"{counts[name]} {name}" for name in names))
+        if failures:
+            raise CommandError("\n".join(failures))
 
-    def _feed(self, source: str, name: str, is_following: bool, counts: Counter[str]) -> None:
+    def _feed(self, source: str, name: str, is_following: bool, counts: Counter[str]) -> list[str]:
+        """Stores one file; why it, or its rest, could not be read. The other files do not suffer for it."""
         actor = system("ingest")
         try:
-            with _opened(name) as file, _progress() as progress:
+            with _progress() as progress:
                 task = progress.add_task(name, total=None)
-                for records in self._batches(source, file, is_following):
+                for records in _batches(source, name, is_following):
                     self._store(source, name, records, counts, actor)
                     progress.advance(task, len(records))
         except OSError as error:
-            raise CommandError(f"{name}: {error.strerror}") from None
+            return [f"{name}: {error.strerror}"]
         except Invalid as error:
-            raise CommandError(f"{name}: {error.detail}") from None
-
-    def _batches(self, source: str, file: BinaryIO, is_following: bool) -> Iterator[list[RawRecord]]:
-        if is_following:
-            return feeding.follow(source, file, should_stop=lambda: False)
-        return feeding.batches(source, file)
+            return [f"{name}: {error.detail}{_place(error)}"]
+        return []
 
     def _store(self, source: str, name: str, records: list[RawRecord], counts: Counter[str], actor: Actor) -> None:
         done = intake.ingest_records(source=source, records=records, actor=actor)
@@ -68,8 +78,20 @@ class Command(BaseCommand):
         counts.update(received=done.received, created=done.created, merged=done.merged, ignored=done.ignored)
 
 
-def _opened(name: str) -> BinaryIO:
-    return sys.stdin.buffer if name == "-" else Path(name).open("rb")
+def _batches(source: str, name: str, is_following: bool) -> Iterator[list[RawRecord]]:
+    if is_following:
+        yield from feeding.follow(source, Path(name), should_stop=lambda: False)
+    elif name == "-":
+        with open(sys.stdin.fileno(), "rb", closefd=False) as file:
+            yield from feeding.batches(source, file)
+    else:
+        with Path(name).open("rb") as file:
+            yield from feeding.batches(source, file)
+
+
+def _place(error: Invalid) -> str:
+    places = [place for problem in error.problems for place in problem["loc"] if isinstance(place, int)]
+    return f" at character {places[0]}" if places else ""
 
 
 def _progress() -> Progress:
