@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from io import BufferedReader
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def batches(source: str, file: BufferedReader) -> Iterator[list[RawRecord]]:
     yield from _line_batches(source, head, file)
 
 
-def follow(source: str, path: Path, *, should_stop: Callable[[], bool]) -> Iterator[list[RawRecord]]:
+def follow(source: str, path: Path, *, should_stop: Callable[[], bool]) -> Generator[list[RawRecord], None, None]:
     """As `batches` for a file of lines that grows: waits at its end for more. A line is taken when its end has been written.
 
     A file emptied in place is read from its beginning, and one put in its stead (log rotation) when something has been written to it:

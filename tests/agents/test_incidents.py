@@ -27,6 +27,7 @@ def test_the_demo_story_is_one_case_of_its_eleven_grave_alerts_and_nothing_else(
     for alert in Alert.objects.filter(severity__in=URGENT).order_by("id"):
         investigations.start(alert_id=alert.id, actor=investigations.ORCHESTRATOR)
     case = Alert.objects.get(title__startswith="EgressVolumeHigh").case
+    assert case is not None
     titles = sorted(case.alerts.values_list("title", flat=True))
     assert len(titles) == 11, titles
     assert not any("BitTorrent" in title or "Antivirus" in title for title in titles)

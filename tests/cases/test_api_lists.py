@@ -121,7 +121,7 @@ def _pages(client: ApiClient, path: str) -> list[str]:
 @pytest.mark.parametrize(
     ("path", "make"),
     [("/alerts", make_alert), ("/cases", make_case), ("/iocs", make_ioc)],
-    ids=lambda value: str(value),
+    ids=["alerts", "cases", "iocs"],
 )
 def test_pages_by_cursor_hold_every_row_once_newest_first(path, make, viewer):
     made = [str(make().pk) for _ in range(5)]

@@ -28,7 +28,7 @@ def numbers(batch: list[RawRecord]) -> list[int | None]:
 
 
 def read(payload: bytes, source: str = "suricata") -> list[RawRecord]:
-    return [record for batch in feeding.batches(source, BufferedReader(BytesIO(payload))) for record in batch]  # type: ignore[arg-type]
+    return [record for batch in feeding.batches(source, BufferedReader(BytesIO(payload))) for record in batch]
 
 
 def test_lines_are_read_with_their_numbers_whatever_ends_them():

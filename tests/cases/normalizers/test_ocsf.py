@@ -104,7 +104,9 @@ def test_a_check_that_failed_is_an_alert():
 
 def test_an_update_of_an_old_finding_counts_at_its_own_time():
     info = {**FINDING["finding_info"], "first_seen_time": 1600000000000}
-    assert alert("ocsf", merged(FINDING, finding_info=info)).occurred_at.year == 2025
+    occurred_at = alert("ocsf", merged(FINDING, finding_info=info)).occurred_at
+    assert occurred_at is not None
+    assert occurred_at.year == 2025
 
 
 def test_the_vulnerability_and_whose_key_it_is_are_read():
