@@ -8,7 +8,6 @@ import pytest
 from django.utils import timezone
 
 from agents import registry
-from aurora.resilience import breakers
 from tests.cast import ApiClient
 from tests.factories import make_alert, make_case, make_ioc
 
@@ -16,8 +15,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
-def _agents(redis_client, monkeypatch) -> None:
-    monkeypatch.setattr(breakers, "_breakers", {})
+def _agents(redis_client) -> None:
     registry.ensure_agents()
 
 

@@ -8,15 +8,13 @@ import orjson
 import pytest
 from django.db import transaction
 
-from agents import dispatch, investigations, journal, registry, tasks
+from agents import investigations, journal, registry, tasks
 from agents.builtin import ANALYSES
 from agents.models import Agent, Investigation, InvestigationStep
 from agents.states import StepStatus
 from aurora.errors import Denied, Invalid, Missing
 from aurora.ids import new_id
 from aurora.models import OutboxEvent
-from aurora.resilience import breakers
-from aurora.resilience.retry import RetryBudgets
 from tests.cast import ANALYST, VIEWER, ApiClient
 from tests.factories import NOW, make_alert, make_case
 
@@ -24,11 +22,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
-def _fresh_agents(settings, monkeypatch, redis_client):
-    """Agents whose breakers and retry budgets remember nothing of other tests, and short waits."""
+def _agents(settings, redis_client):
+    """The agents, and short waits."""
     settings.RETRY_BASE_SECONDS = 0.001
-    monkeypatch.setattr(breakers, "_breakers", {})
-    monkeypatch.setattr(dispatch, "_budgets", RetryBudgets())
     registry.ensure_agents()
 
 

@@ -1,0 +1,16 @@
+"""Agents as a fresh process meets them."""
+
+from __future__ import annotations
+
+import pytest
+
+from agents import dispatch
+from aurora.resilience import breakers
+from aurora.resilience.retry import RetryBudgets
+
+
+@pytest.fixture(autouse=True)
+def _nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Breakers and retry budgets live as long as their process: what one test broke would stay open for the next."""
+    monkeypatch.setattr(breakers, "_breakers", {})
+    monkeypatch.setattr(dispatch, "_budgets", RetryBudgets())
