@@ -9,8 +9,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PY := $(BIN)/python
-# uv is quick; where it does not reach the index that pip is configured for, pip does the same.
-INSTALL = $(BIN)/uv pip install -q --python $(PY) --require-hashes -r $(1) 2>/dev/null || $(PY) -m pip install -q --require-hashes -r $(1)
+# uv is quick; where it does not reach the index that pip is configured for, pip does the same. Both compile to bytecode at once: every process
+# of every start would do it again where PYTHONDONTWRITEBYTECODE is set, as it is in many containers.
+INSTALL = $(BIN)/uv pip install -q --compile-bytecode --python $(PY) --require-hashes -r $(1) 2>/dev/null || $(PY) -m pip install -q --require-hashes -r $(1)
 
 # Python's scripts are run through the interpreter: their first lines hold the path that this folder had when they were installed.
 
