@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from agents import investigations, pages, registry
+from agents import investigations, pages, registry, reports
 from agents.models import Agent, Investigation
 from agents.states import ENDED_INVESTIGATIONS
 from aurora.console import markdown, widgets
@@ -35,11 +35,12 @@ def _investigations_of(request: HttpRequest, row: Any) -> Panel | None:
 
 
 def _report_of(request: HttpRequest, row: Any) -> Panel | None:
-    """The newest report that an investigation wrote on the case."""
-    step = pages.newest_report(row) if request.user.has_perm("agents.view_investigation") else None
-    if step is None:
+    """The newest report that an investigation wrote on the case, and the ways to take one away as it is now."""
+    if not request.user.has_perm("agents.view_investigation"):
         return None
-    context = {"html": markdown.rendered(step.output["data"]["markdown"]), "written_at": step.finished_at}
+    context: dict[str, Any] = {"address": f"/api/v1/cases/{row.pk}/report", "forms": reports.LABELS.items()}
+    if step := pages.newest_report(row):
+        context |= {"html": markdown.rendered(step.output["data"]["markdown"]), "written_at": step.finished_at}
     return Panel("Report", "admin/agents/report.html", context, width="wide")
 
 

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.http import HttpResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from agents import dispatch, events, investigations, queries, registry
+from agents import dispatch, events, investigations, queries, registry, reports
 from agents.builtin.contract import Task
 from agents.models import Agent
-from agents.schemas import AgentPatch, BreakerCommand, DispatchIn, EventQuery, InvestigationIn, InvestigationQuery
+from agents.schemas import (
+    AgentPatch,
+    BreakerCommand,
+    DispatchIn,
+    EventQuery,
+    InvestigationIn,
+    InvestigationQuery,
+    ReportQuery,
+)
 from aurora.ids import new_id
 from aurora.rest.pagination import page_by_name, page_of
 from aurora.rest.schemas import PageQuery
@@ -48,6 +57,18 @@ class InvestigationEvents(ApiView):
 
     def get(self, request: Request, investigation_id: str) -> Response:
         return Response(queries.events_page(uuid_of(investigation_id), self.query(EventQuery)))
+
+
+class CaseReport(ApiView):
+    """A case as a report, written anew at each call."""
+
+    permissions = {"GET": "cases:read"}
+
+    def get(self, request: Request, case_id: str) -> HttpResponse:
+        key, form = uuid_of(case_id), self.query(ReportQuery).format
+        document = reports.write(case_id=key, form=form)
+        headers = {"Content-Disposition": f'inline; filename="{document.file_name}"', **_READ_ONLY_PAGE}
+        return HttpResponse(document.content, content_type=document.content_type, headers=headers)
 
 
 class Agents(ApiView):
@@ -118,3 +139,7 @@ class Stats(ApiView):
 
     def get(self, request: Request) -> Response:
         return Response(queries.stats())
+
+
+_READ_ONLY_PAGE = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox"}
+"""What a report may do in a browser: be read. It quotes attackers."""

@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import Field
 
 from agents.states import AgentType, InvestigationStatus
-from aurora.rest.schemas import Body, PageQuery, Text
+from aurora.rest.schemas import Body, PageQuery, Query, Text
 
 AgentWord = Annotated[str, Field(pattern=f"^({'|'.join(AgentType.values)})$")]
 InvestigationStatusWord = Annotated[str, Field(pattern=f"^({'|'.join(InvestigationStatus.values)})$")]
@@ -54,3 +54,7 @@ class DispatchIn(Body):
     prompt: Text = Field(min_length=1, max_length=10_000)
     case_id: UUID | None = None
     alert_id: UUID | None = None
+
+
+class ReportQuery(Query):
+    format: Annotated[str, Field(pattern=r"^(md|html|pdf|json|stix)$")] = "md"

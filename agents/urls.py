@@ -10,6 +10,7 @@ urlpatterns = [
     path("investigations", api.Investigations.as_view()),
     path("investigations/<str:investigation_id>", api.InvestigationDetail.as_view()),
     path("investigations/<str:investigation_id>/events", api.InvestigationEvents.as_view()),
+    path("cases/<str:case_id>/report", api.CaseReport.as_view()),
     path("agents", api.Agents.as_view()),
     path("agents/<str:agent_type>", api.AgentDetail.as_view()),
     path("agents/<str:agent_type>/breaker", api.AgentBreaker.as_view()),

@@ -1,0 +1,50 @@
+"""What a report has to say, before any form: the case, the report agent's answer, the rows it rests on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from agents.builtin.contract import Output
+from cases import attack
+from cases.models import Alert, Case, Ioc, TimelineEntry
+from cases.states import IocStatus
+
+_MOST_ALERTS = 1_000
+_MOST_IOCS = 2_000
+_MOST_ENTRIES = 2_000
+
+
+@dataclass(frozen=True)
+class Paper:
+    case: Case
+    output: Output
+
+    @property
+    def markdown(self) -> str:
+        """The whole report. Untrusted text in it is escaped, indicators are defanged."""
+        return str(self.output.data["markdown"])
+
+    @cached_property
+    def alerts(self) -> list[Alert]:
+        """The case's own alerts in order of time; of a very large case the first thousand."""
+        return list(
+            self.case.alerts.select_related("assignee").defer("raw").order_by("first_seen", "pk")[:_MOST_ALERTS]
+        )
+
+    @cached_property
+    def iocs(self) -> list[Ioc]:
+        """What the case's alerts carried, without what was found to be harmless."""
+        rows = Ioc.objects.filter(alert_links__alert__case=self.case).exclude(status=IocStatus.FALSE_POSITIVE)
+        return list(rows.distinct().order_by("type", "value")[:_MOST_IOCS])
+
+    @cached_property
+    def entries(self) -> list[TimelineEntry]:
+        """The timeline, oldest first."""
+        return list(self.case.timeline.order_by("id")[:_MOST_ENTRIES])
+
+    @cached_property
+    def techniques(self) -> list[attack.Technique]:
+        """Those that the alerts name, by id; an id that ATT&CK does not know has no name to report."""
+        named = sorted({name for alert in self.alerts for name in alert.mitre_techniques})
+        return [known for known in map(attack.technique, named) if known]
