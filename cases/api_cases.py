@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from django.db import transaction
 from django.http import HttpResponse
+from rest_framework.exceptions import UnsupportedMediaType
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from aurora.rest.pagination import page_of
 from aurora.rest.schemas import PageQuery
 from aurora.rest.views import ApiView, uuid_of
-from cases import events, iocs, lifecycle, queries
+from cases import events, ioc_import, iocs, lifecycle, queries
 from cases.schemas import (
     BlocklistQuery,
     CaseIn,
     CasePatch,
     CaseQuery,
     CommentIn,
+    ImportQuery,
     IocLookup,
     IocPatch,
     IocQuery,
@@ -113,6 +115,30 @@ class IocDetail(ApiView):
         return Response(status=204)
 
 
+class IocImport(ApiView):
+    """Adds a list of indicators: CSV, a STIX 2.1 bundle, or MISP events; which of them it is, its content says."""
+
+    permissions = {"POST": "iocs:write"}
+
+    def post(self, request: Request) -> Response:
+        query = self.query(ImportQuery)
+        _require_type(request.content_type or "")
+        entries = ioc_import.read(request._request.body)
+        defaults = query.model_dump(include={"confidence", "tlp", "expires_at"})
+        source = query.source or self.actor.name[:64]
+        result = ioc_import.import_iocs(entries=entries, source=source, actor=self.actor, defaults=defaults)
+        return Response(
+            {
+                "receipt": result.receipt,
+                "received": result.received,
+                "created": result.created,
+                "merged": result.merged,
+                "ignored": result.ignored,
+                "rejected": [{"index": entry.index, "detail": entry.error} for entry in result.rejected],
+            }
+        )
+
+
 class IocLookups(ApiView):
     """What is known under a value; it may be defanged."""
 
@@ -130,3 +156,13 @@ class Blocklist(ApiView):
     def get(self, request: Request) -> HttpResponse:
         lines = queries.blocklist(self.query(BlocklistQuery).type)
         return HttpResponse("".join(f"{line}\n" for line in lines), content_type="text/plain; charset=utf-8")
+
+
+_LIST_TYPES = ("text/csv", "text/plain", "application/json", "application/stix+json", "application/octet-stream", "")
+
+
+def _require_type(content_type: str) -> None:
+    """Raises UnsupportedMediaType for what is surely no list, a form above all."""
+    plain = content_type.partition(";")[0].strip().lower()
+    if plain not in _LIST_TYPES:
+        raise UnsupportedMediaType(plain)

@@ -150,6 +150,15 @@ class IocQuery(PageQuery):
     q: Text | None = Field(None, min_length=1, max_length=200)
 
 
+class ImportQuery(Query):
+    """`POST /iocs/import`: what holds for entries that do not say."""
+
+    source: Text | None = Field(None, min_length=1, max_length=64)
+    confidence: Fraction | None = None
+    tlp: TlpWord | None = None
+    expires_at: Moment | None = None
+
+
 class IocLookup(Query):
     value: Text = Field(min_length=1, max_length=2048)
 

@@ -22,6 +22,7 @@ urlpatterns = [
     path("cases/<str:case_id>/comments", api_cases.CaseComments.as_view()),
     path("iocs", api_cases.Iocs.as_view()),
     path("iocs/lookup", api_cases.IocLookups.as_view()),
+    path("iocs/import", api_cases.IocImport.as_view()),
     path("iocs/<str:ioc_id>", api_cases.IocDetail.as_view()),
     path("feeds/blocklist", api_cases.Blocklist.as_view()),
 ]
