@@ -140,7 +140,7 @@ def _database(url: str) -> dict[str, object]:
         "options": "-c statement_timeout=30000 -c idle_in_transaction_session_timeout=60000",
     }
     return {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "aurora.resilience.postgresql",
         **named,
         "OPTIONS": options,
         "CONN_HEALTH_CHECKS": True,

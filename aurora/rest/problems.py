@@ -16,7 +16,7 @@ from rest_framework.exceptions import APIException
 from rest_framework.response import Response
 
 from aurora.errors import AuroraError, Conflict, Denied, Invalid, Missing, Problem, RateLimited, Unavailable
-from aurora.resilience.availability import is_outage
+from aurora.resilience.availability import DatabaseUnavailable, is_outage
 
 log = structlog.get_logger(__name__)
 
@@ -81,7 +81,8 @@ def _describe(error: Exception) -> _Description:
         detail = _DETAIL_OF_STATUS.get(error.status_code, str(error.detail))
         return error.status_code, detail, {}
     if is_outage(error):
-        log.warning("database_unavailable", error=str(error).strip()[:300])
+        if not isinstance(error, DatabaseUnavailable):  # a refusal that cost nothing is no news
+            log.warning("database_unavailable", error=str(error).strip()[:300])
         return 503, DATABASE_UNAVAILABLE, {"Retry-After": str(DATABASE_RETRY_SECONDS)}
     for kind, status in _STATUS_OF_FOREIGN:
         if isinstance(error, kind):
