@@ -8,11 +8,12 @@ from django.http import HttpResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from agents import dispatch, events, investigations, queries, registry, reports
+from agents import answers, dispatch, events, investigations, queries, registry, reports
 from agents.builtin.contract import Task
 from agents.models import Agent
 from agents.schemas import (
     AgentPatch,
+    AgentWord,
     BreakerCommand,
     DispatchIn,
     EventQuery,
@@ -21,8 +22,9 @@ from agents.schemas import (
     ReportQuery,
 )
 from aurora.ids import new_id
+from aurora.rest.calls import Call
 from aurora.rest.pagination import page_by_name, page_of
-from aurora.rest.schemas import PageQuery
+from aurora.rest.schemas import Page, PageQuery
 from aurora.rest.views import ApiView, uuid_of
 
 
@@ -31,6 +33,10 @@ class Investigations(ApiView):
 
     permissions = {"GET": "investigations:read", "POST": "investigations:run"}
     limits = {"GET": ("general",), "POST": ("general", "investigations")}
+    calls = {
+        "GET": Call(query=InvestigationQuery, answers={200: Page[answers.InvestigationAnswer]}),
+        "POST": Call(body=InvestigationIn, answers={202: answers.QueuedInvestigation}, errors=(404, 409)),
+    }
 
     def get(self, request: Request) -> Response:
         query = self.query(InvestigationQuery)
@@ -45,6 +51,7 @@ class InvestigationDetail(ApiView):
     """One investigation with its steps."""
 
     permissions = {"GET": "investigations:read"}
+    calls = {"GET": Call(answers={200: answers.InvestigationDetailAnswer})}
 
     def get(self, request: Request, investigation_id: str) -> Response:
         return Response(queries.investigation(uuid_of(investigation_id)))
@@ -54,6 +61,7 @@ class InvestigationEvents(ApiView):
     """An investigation's numbered log, in its own order."""
 
     permissions = {"GET": "investigations:read"}
+    calls = {"GET": Call(query=EventQuery, answers={200: Page[answers.EventAnswer]})}
 
     def get(self, request: Request, investigation_id: str) -> Response:
         return Response(queries.events_page(uuid_of(investigation_id), self.query(EventQuery)))
@@ -63,6 +71,7 @@ class CaseReport(ApiView):
     """A case as a report, written anew at each call."""
 
     permissions = {"GET": "cases:read"}
+    calls = {"GET": Call(query=ReportQuery, answers={200: reports.MEDIA_TYPES})}
 
     def get(self, request: Request, case_id: str) -> HttpResponse:
         key, form = uuid_of(case_id), self.query(ReportQuery).format
@@ -75,6 +84,7 @@ class Agents(ApiView):
     """The agents with health and breaker."""
 
     permissions = {"GET": "agents:read"}
+    calls = {"GET": Call(query=PageQuery, answers={200: Page[answers.AgentAnswer]})}
 
     def get(self, request: Request) -> Response:
         return Response(page_by_name(Agent.objects.all(), self.query(PageQuery), registry.describe, name="agent_type"))
@@ -84,6 +94,11 @@ class AgentDetail(ApiView):
     """One agent."""
 
     permissions = {"GET": "agents:read", "PATCH": "agents:manage"}
+    calls = {
+        "GET": Call(answers={200: answers.AgentAnswer}),
+        "PATCH": Call(body=AgentPatch, answers={200: answers.AgentAnswer}, errors=(409,)),
+    }
+    path_types = {"agent_type": AgentWord}
 
     def get(self, request: Request, agent_type: str) -> Response:
         return Response(registry.describe(registry.find(agent_type)))
@@ -98,6 +113,8 @@ class AgentBreaker(ApiView):
     """Resets an agent's breaker, or forces it open."""
 
     permissions = {"POST": "agents:manage"}
+    calls = {"POST": Call(body=BreakerCommand, answers={200: answers.AgentAnswer})}
+    path_types = {"agent_type": AgentWord}
 
     def post(self, request: Request, agent_type: str) -> Response:
         action = self.body(BreakerCommand).action
@@ -110,6 +127,7 @@ class Dispatch(ApiView):
 
     permissions = {"POST": "investigations:run"}
     limits = {"POST": ("general", "investigations")}
+    calls = {"POST": Call(body=DispatchIn, answers={200: answers.DispatchAnswer}, errors=(404, 409))}
 
     def post(self, request: Request) -> Response:
         body = self.body(DispatchIn)
@@ -136,6 +154,7 @@ class Stats(ApiView):
     """The figures of the overview."""
 
     permissions = {"GET": "alerts:read"}
+    calls = {"GET": Call(answers={200: answers.StatsAnswer})}
 
     def get(self, request: Request) -> Response:
         return Response(queries.stats())

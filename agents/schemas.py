@@ -8,10 +8,10 @@ from uuid import UUID
 from pydantic import Field
 
 from agents.states import AgentType, InvestigationStatus
-from aurora.rest.schemas import Body, PageQuery, Query, Text
+from aurora.rest.schemas import Body, PageQuery, Query, Text, one_of
 
-AgentWord = Annotated[str, Field(pattern=f"^({'|'.join(AgentType.values)})$")]
-InvestigationStatusWord = Annotated[str, Field(pattern=f"^({'|'.join(InvestigationStatus.values)})$")]
+AgentWord = Annotated[str, one_of(AgentType.values)]
+InvestigationStatusWord = Annotated[str, one_of(InvestigationStatus.values)]
 
 
 class InvestigationIn(Body):
@@ -57,4 +57,4 @@ class DispatchIn(Body):
 
 
 class ReportQuery(Query):
-    format: Annotated[str, Field(pattern=r"^(md|html|pdf|json|stix)$")] = "md"
+    format: Annotated[str, one_of(("md", "html", "pdf", "json", "stix"))] = "md"

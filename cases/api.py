@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
+from uuid import UUID
 
 from django.db import transaction
 from rest_framework.request import Request
@@ -10,14 +11,32 @@ from rest_framework.response import Response
 
 from aurora.errors import AuroraError, Invalid, Missing
 from aurora.rest import idempotency
+from aurora.rest.calls import JSON, Call
 from aurora.rest.pagination import page_of
 from aurora.rest.problems import problem
+from aurora.rest.schemas import Page, one_of
 from aurora.rest.views import ApiView, uuid_of
-from cases import events, intake, lifecycle, queries, triage
+from cases import answers, events, intake, lifecycle, queries, triage
 from cases.models import IngestReceipt
 from cases.normalizers import SOURCES
 from cases.schemas import AlertIn, AlertPatch, AlertQuery, BulkAlerts, CaseLink, RejectQuery
 from cases.submission import alert_of
+
+_LINES = {"schema": {"type": "string"}, "example": '{"title": "Port scan"}\n{"title": "Beaconing"}\n'}
+_RECORDS: dict[str, dict[str, Any]] = {
+    JSON: {
+        "schema": {"anyOf": [{"type": "object"}, {"type": "array", "items": {"type": "object"}}]},
+        "example": {"title": "Port scan", "severity": "low", "source_ip": "203.0.113.77"},
+    },
+    "application/x-ndjson": _LINES,
+    "text/plain": _LINES | {"example": "CEF:0|Acme|IDS|1.0|100|Port scan|5|src=203.0.113.77"},
+}
+# What `curl --data` and senders that were told nothing put there says nothing of the body.
+_MEANINGLESS_TYPES = ("", "text/plain", "application/octet-stream", "application/x-www-form-urlencoded")
+
+
+def _may_hold_records(media_type: str) -> bool:
+    return media_type in _MEANINGLESS_TYPES or "json" in media_type
 
 
 class Alerts(ApiView):
@@ -25,6 +44,15 @@ class Alerts(ApiView):
 
     permissions = {"GET": "alerts:read", "POST": ("alerts:ingest", "alerts:write")}
     limits = {"GET": ("general",), "POST": ("ingest",)}
+    calls = {
+        "GET": Call(query=AlertQuery, answers={200: Page[answers.AlertAnswer]}),
+        "POST": Call(
+            body=AlertIn,
+            headers=idempotency.HEADER,
+            answers={201: answers.AlertDetailAnswer, 200: answers.AlertDetailAnswer},
+            errors=(409,),
+        ),
+    }
 
     def get(self, request: Request) -> Response:
         query = self.query(AlertQuery)
@@ -42,6 +70,10 @@ class AlertDetail(ApiView):
     """One alert."""
 
     permissions = {"GET": "alerts:read", "PATCH": "alerts:write"}
+    calls = {
+        "GET": Call(answers={200: answers.AlertDetailAnswer}),
+        "PATCH": Call(body=AlertPatch, answers={200: answers.AlertDetailAnswer}, errors=(409,)),
+    }
 
     def get(self, request: Request, alert_id: str) -> Response:
         return Response(queries.alert(uuid_of(alert_id)))
@@ -60,6 +92,7 @@ class AlertAcknowledge(ApiView):
     """Takes note of an alert: its reaction clock stops."""
 
     permissions = {"POST": "alerts:write"}
+    calls = {"POST": Call(answers={200: answers.AlertAnswer}, errors=(409,))}
 
     def post(self, request: Request, alert_id: str) -> Response:
         return Response(events.alert_data(triage.acknowledge(alert_id=uuid_of(alert_id), actor=self.actor)))
@@ -69,6 +102,7 @@ class AlertPromote(ApiView):
     """Opens a case from an alert."""
 
     permissions = {"POST": "cases:write"}
+    calls = {"POST": Call(answers={201: answers.CaseAnswer}, errors=(409,))}
 
     def post(self, request: Request, alert_id: str) -> Response:
         case = lifecycle.promote_alert(alert_id=uuid_of(alert_id), actor=self.actor)
@@ -79,6 +113,7 @@ class AlertCaseLink(ApiView):
     """Puts an alert into a case."""
 
     permissions = {"POST": "cases:write"}
+    calls = {"POST": Call(body=CaseLink, answers={200: answers.AlertDetailAnswer}, errors=(409,))}
 
     def post(self, request: Request, alert_id: str) -> Response:
         body = self.body(CaseLink)
@@ -90,6 +125,7 @@ class AlertBulk(ApiView):
     """One action on many alerts; each succeeds or fails on its own."""
 
     permissions = {"POST": "alerts:write"}
+    calls = {"POST": Call(body=BulkAlerts, answers={200: answers.BulkAnswer})}
 
     def post(self, request: Request) -> Response:
         body = self.body(BulkAlerts)
@@ -121,10 +157,13 @@ class Ingest(ApiView):
 
     permissions = {"POST": "alerts:ingest"}
     limits = {"POST": ("ingest",)}
+    calls = {"POST": Call(body=_RECORDS, answers={202: answers.DeliveryAnswer})}
+    path_types = {"source": Annotated[str, one_of(SOURCES)]}
 
     def post(self, request: Request, source: str) -> Response:
         if source not in SOURCES:
             raise Missing(f"Unknown source; known are {', '.join(SOURCES)}")
+        self.require_media_type(_may_hold_records)
         body, content_type = request._request.body, request.content_type or ""
         if not body.strip():
             raise Invalid(problems=[problem(["body"], "Field required", "missing")])
@@ -146,6 +185,7 @@ class IngestRejects(ApiView):
     """Records that were no alerts, with the reason."""
 
     permissions = {"GET": "alerts:read"}
+    calls = {"GET": Call(query=RejectQuery, answers={200: Page[answers.RejectAnswer]})}
 
     def get(self, request: Request) -> Response:
         query = self.query(RejectQuery)
@@ -156,6 +196,8 @@ class IngestReceiptDetail(ApiView):
     """What became of a delivery."""
 
     permissions = {"GET": ("alerts:read", "alerts:ingest")}
+    calls = {"GET": Call(answers={200: answers.ReceiptAnswer})}
+    path_types = {"receipt": UUID}
 
     def get(self, request: Request, receipt: str) -> Response:
         row = IngestReceipt.objects.filter(pk=uuid_of(receipt)).first()

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+from uuid import UUID
+
 from django.db import transaction
 from django.http import HttpResponse
-from rest_framework.exceptions import UnsupportedMediaType
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from aurora.rest.calls import Call
 from aurora.rest.pagination import page_of
-from aurora.rest.schemas import PageQuery
+from aurora.rest.schemas import Page, PageQuery
 from aurora.rest.views import ApiView, uuid_of
-from cases import events, ioc_import, iocs, lifecycle, queries
+from cases import answers, events, ioc_import, iocs, lifecycle, queries
 from cases.schemas import (
     BlocklistQuery,
     CaseIn,
@@ -25,11 +28,26 @@ from cases.schemas import (
     NewIoc,
 )
 
+_BUNDLE = {"schema": {"type": "object"}, "example": {"type": "bundle", "id": f"bundle--{UUID(int=0)}", "objects": []}}
+_CSV = {"schema": {"type": "string", "minLength": 1}, "example": "type,value\nip,203.0.113.77\n"}
+_LISTS: dict[str, dict[str, Any]] = {
+    "text/csv": _CSV,
+    "application/json": _BUNDLE,
+    "application/stix+json": _BUNDLE,
+    "text/plain": _CSV,
+}
+_LIST_TYPES = (*_LISTS, "application/octet-stream", "")
+"""What is surely no list, a form above all, is none of them."""
+
 
 class Cases(ApiView):
     """Cases, newest first; opening one by hand."""
 
     permissions = {"GET": "cases:read", "POST": "cases:write"}
+    calls = {
+        "GET": Call(query=CaseQuery, answers={200: Page[answers.CaseAnswer]}),
+        "POST": Call(body=CaseIn, answers={201: answers.CaseDetailAnswer}),
+    }
 
     def get(self, request: Request) -> Response:
         query = self.query(CaseQuery)
@@ -45,6 +63,10 @@ class CaseDetail(ApiView):
     """One case with its alerts."""
 
     permissions = {"GET": "cases:read", "PATCH": "cases:write"}
+    calls = {
+        "GET": Call(answers={200: answers.CaseDetailAnswer}),
+        "PATCH": Call(body=CasePatch, answers={200: answers.CaseDetailAnswer}, errors=(409,)),
+    }
 
     def get(self, request: Request, case_id: str) -> Response:
         return Response(queries.case(uuid_of(case_id)))
@@ -65,6 +87,7 @@ class CaseTimeline(ApiView):
     """What happened to a case, newest first."""
 
     permissions = {"GET": "cases:read"}
+    calls = {"GET": Call(query=PageQuery, answers={200: Page[answers.TimelineAnswer]})}
 
     def get(self, request: Request, case_id: str) -> Response:
         query = self.query(PageQuery)
@@ -75,6 +98,7 @@ class CaseComments(ApiView):
     """Remarks of analysts."""
 
     permissions = {"POST": "cases:write"}
+    calls = {"POST": Call(body=CommentIn, answers={201: answers.TimelineAnswer})}
 
     def post(self, request: Request, case_id: str) -> Response:
         entry = lifecycle.comment(case_id=uuid_of(case_id), text=self.body(CommentIn).text, actor=self.actor)
@@ -85,6 +109,10 @@ class Iocs(ApiView):
     """Indicators of compromise; adding one."""
 
     permissions = {"GET": "iocs:read", "POST": "iocs:write"}
+    calls = {
+        "GET": Call(query=IocQuery, answers={200: Page[answers.IocAnswer]}),
+        "POST": Call(body=NewIoc, answers={201: answers.IocAnswer}, errors=(409,)),
+    }
 
     def get(self, request: Request) -> Response:
         query = self.query(IocQuery)
@@ -101,6 +129,11 @@ class IocDetail(ApiView):
     """One IOC with the alerts that carried it."""
 
     permissions = {"GET": "iocs:read", "PATCH": "iocs:write", "DELETE": "iocs:write"}
+    calls = {
+        "GET": Call(answers={200: answers.IocDetailAnswer}),
+        "PATCH": Call(body=IocPatch, answers={200: answers.IocAnswer}),
+        "DELETE": Call(answers={204: None}),
+    }
 
     def get(self, request: Request, ioc_id: str) -> Response:
         return Response(queries.ioc(uuid_of(ioc_id)))
@@ -119,10 +152,11 @@ class IocImport(ApiView):
     """Adds a list of indicators: CSV, a STIX 2.1 bundle, or MISP events; which of them it is, its content says."""
 
     permissions = {"POST": "iocs:write"}
+    calls = {"POST": Call(body=_LISTS, query=ImportQuery, answers={200: answers.DeliveryAnswer})}
 
     def post(self, request: Request) -> Response:
         query = self.query(ImportQuery)
-        _require_type(request.content_type or "")
+        self.require_media_type(lambda media_type: media_type in _LIST_TYPES)
         entries = ioc_import.read(request._request.body)
         defaults = query.model_dump(include={"confidence", "tlp", "expires_at"})
         source = query.source or self.actor.name[:64]
@@ -143,6 +177,7 @@ class IocLookups(ApiView):
     """What is known under a value; it may be defanged."""
 
     permissions = {"GET": "iocs:read"}
+    calls = {"GET": Call(query=IocLookup, answers={200: answers.IocLookupAnswer})}
 
     def get(self, request: Request) -> Response:
         return Response({"items": queries.iocs_of_value(self.query(IocLookup).value)})
@@ -152,17 +187,8 @@ class Blocklist(ApiView):
     """Active indicators, one a line, for firewalls."""
 
     permissions = {"GET": "iocs:read"}
+    calls = {"GET": Call(query=BlocklistQuery, answers={200: "text/plain"})}
 
     def get(self, request: Request) -> HttpResponse:
         lines = queries.blocklist(self.query(BlocklistQuery).type)
         return HttpResponse("".join(f"{line}\n" for line in lines), content_type="text/plain; charset=utf-8")
-
-
-_LIST_TYPES = ("text/csv", "text/plain", "application/json", "application/stix+json", "application/octet-stream", "")
-
-
-def _require_type(content_type: str) -> None:
-    """Raises UnsupportedMediaType for what is surely no list, a form above all."""
-    plain = content_type.partition(";")[0].strip().lower()
-    if plain not in _LIST_TYPES:
-        raise UnsupportedMediaType(plain)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import Field, StringConstraints
 
-from aurora.rest.schemas import Body, Moment, PageQuery, Query, Text
+from aurora.rest.schemas import Body, Moment, PageQuery, Query, Text, one_of
 from cases.states import (
     AlertStatus,
     CaseStatus,
@@ -18,18 +18,13 @@ from cases.states import (
     Tlp,
 )
 
-
-def _pattern(*words: str) -> str:
-    return f"^({'|'.join(words)})$"
-
-
-SeverityWord = Annotated[str, Field(pattern=_pattern(*Severity.values))]
-AlertStatusWord = Annotated[str, Field(pattern=_pattern(*AlertStatus.values))]
-CaseStatusWord = Annotated[str, Field(pattern=_pattern(*CaseStatus.values))]
-IocTypeWord = Annotated[str, Field(pattern=_pattern(*IocType.values))]
-IocStatusWord = Annotated[str, Field(pattern=_pattern(*IocStatus.values))]
-TlpWord = Annotated[str, Field(pattern=_pattern(*(word.replace("+", r"\+") for word in Tlp.values)))]
-TechniqueId = Annotated[str, Field(pattern=r"^T\d{4}(\.\d{3})?$")]
+SeverityWord = Annotated[str, one_of(Severity.values)]
+AlertStatusWord = Annotated[str, one_of(AlertStatus.values)]
+CaseStatusWord = Annotated[str, one_of(CaseStatus.values)]
+IocTypeWord = Annotated[str, one_of(IocType.values)]
+IocStatusWord = Annotated[str, one_of(IocStatus.values)]
+TlpWord = Annotated[str, one_of(Tlp.values)]
+TechniqueId = Annotated[str, Field(pattern=r"^T[0-9]{4}(\.[0-9]{3})?$", examples=["T1110.003"])]
 Title = Annotated[Text, StringConstraints(min_length=1, max_length=500, strip_whitespace=True)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 # Windows of days are laid around an alert's time; nearer to the ends of the calendar they would leave it.
@@ -164,4 +159,4 @@ class IocLookup(Query):
 
 
 class BlocklistQuery(Query):
-    type: Annotated[str, Field(pattern=_pattern("ip", "domain", "url"))]
+    type: Annotated[str, one_of(("ip", "domain", "url"))]

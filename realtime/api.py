@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from aurora.identity import credentials
+from aurora.rest.calls import Call
+from aurora.rest.schemas import Answer
 from aurora.rest.views import ApiView
 from realtime import tickets
 from realtime.messages import CHANNELS
 
 
-class Ticket(BaseModel):
+class Ticket(Answer):
     """A pass for one socket: `?ticket=` within `expires_in` seconds."""
 
     ticket: str
@@ -23,6 +24,7 @@ class TicketView(ApiView):
     """`POST /api/v1/ws/ticket`: for callers that cannot send a header with a socket, such as a browser's script on another site."""
 
     permissions = {"POST": tuple(channel.permission for channel in CHANNELS.values())}
+    calls = {"POST": Call(answers={200: Ticket})}
 
     def post(self, request: Request) -> Response:
         ticket = tickets.issue(actor=self.actor, expires_at=_expires_at(request))

@@ -11,6 +11,7 @@ from django.test import Client
 
 from aurora.actors import Actor
 from aurora.identity.credentials import create_api_key
+from tests.promises import assert_kept
 
 PASSWORD = "correct-horse-battery"
 
@@ -43,4 +44,6 @@ class ApiClient(Client):
         """The response to `method` on `/api/v1{path}`; `body` is sent as JSON unless it is bytes."""
         data = body if isinstance(body, bytes) else orjson.dumps(body) if body is not None else b""
         content_type = extra.pop("content_type", "application/json")
-        return self.generic(method, f"/api/v1{path}", data, content_type=content_type, **extra)
+        answer = self.generic(method, f"/api/v1{path}", data, content_type=content_type, **extra)
+        assert_kept(method, f"/api/v1{path}", answer)
+        return answer

@@ -27,6 +27,7 @@ _CONTENT_TYPES = {
     "json": "application/json",
     "stix": "application/stix+json;version=2.1",
 }
+MEDIA_TYPES = tuple(content_type.partition(";")[0] for content_type in _CONTENT_TYPES.values())
 _ENDINGS = {"stix": "stix.json"}
 
 

@@ -13,13 +13,24 @@ from aurora.identity import accounts, credentials
 from aurora.models import ApiKey, AuditEntry, DeadLetter
 from aurora.observability import health
 from aurora.rest import limits
+from aurora.rest.answers import (
+    AccountAnswer,
+    ApiKeyAnswer,
+    AuditAnswer,
+    DeadLetterAnswer,
+    MeAnswer,
+    ModeAnswer,
+    NewApiKeyAnswer,
+    TokensAnswer,
+)
+from aurora.rest.calls import Call
 from aurora.rest.pagination import page_by_name, page_of
 from aurora.rest.permissions import PUBLIC, SIGNED_IN
-from aurora.rest.schemas import Body, Moment, PageQuery, Text
+from aurora.rest.schemas import Body, Moment, Page, PageQuery, Text, one_of
 from aurora.rest.views import ApiView, uuid_of
 from aurora.roles import ROLES
 
-RoleWord = Annotated[str, Field(pattern=f"^({'|'.join(ROLES)})$")]
+RoleWord = Annotated[str, one_of(tuple(ROLES))]
 Username = Annotated[Text, StringConstraints(min_length=1, max_length=150, pattern=r"^[A-Za-z0-9_.@+-]+$")]
 """Plain letters: of two names that look alike to whoever reads them beside a change, one would be somebody else's."""
 Password = Annotated[Text, Field(min_length=1, max_length=1024)]
@@ -71,6 +82,7 @@ class Token(ApiView):
 
     permissions = {"POST": PUBLIC}
     limits = {"POST": ("login",)}
+    calls = {"POST": Call(body=SignInBody, answers={200: TokensAnswer}, errors=(401,))}
     authentication_classes = ()
 
     def post(self, request: Request) -> Response:
@@ -84,6 +96,7 @@ class Refresh(ApiView):
 
     permissions = {"POST": PUBLIC}
     limits = {"POST": ("login",)}
+    calls = {"POST": Call(body=RefreshBody, answers={200: TokensAnswer}, errors=(401,))}
     authentication_classes = ()
 
     def post(self, request: Request) -> Response:
@@ -94,6 +107,7 @@ class Logout(ApiView):
     """Ends a refresh token and its family."""
 
     permissions = {"POST": PUBLIC}
+    calls = {"POST": Call(body=RefreshBody, answers={204: None})}
     authentication_classes = ()
 
     def post(self, request: Request) -> Response:
@@ -105,6 +119,7 @@ class Me(ApiView):
     """The caller."""
 
     permissions = {"GET": SIGNED_IN}
+    calls = {"GET": Call(answers={200: MeAnswer})}
 
     def get(self, request: Request) -> Response:
         actor = self.actor
@@ -115,6 +130,10 @@ class Accounts(ApiView):
     """Accounts of people."""
 
     permissions = {"GET": "users:manage", "POST": "users:manage"}
+    calls = {
+        "GET": Call(query=PageQuery, answers={200: Page[AccountAnswer]}),
+        "POST": Call(body=AccountBody, answers={201: AccountAnswer}, errors=(409,)),
+    }
 
     def get(self, request: Request) -> Response:
         rows = User.objects.prefetch_related("groups")
@@ -131,6 +150,10 @@ class AccountDetail(ApiView):
     """One account."""
 
     permissions = {"PATCH": "users:manage", "DELETE": "users:manage"}
+    calls = {
+        "PATCH": Call(body=AccountPatch, answers={200: AccountAnswer}, errors=(409,)),
+        "DELETE": Call(answers={204: None}, errors=(409,)),
+    }
 
     def patch(self, request: Request, username: str) -> Response:
         changes = self.body(AccountPatch).model_dump(exclude_none=True)
@@ -147,6 +170,10 @@ class ApiKeys(ApiView):
     """Keys of programs; the secret is shown once, when the key is made."""
 
     permissions = {"GET": "users:manage", "POST": "users:manage"}
+    calls = {
+        "GET": Call(query=PageQuery, answers={200: Page[ApiKeyAnswer]}),
+        "POST": Call(body=ApiKeyBody, answers={201: NewApiKeyAnswer}),
+    }
 
     def get(self, request: Request) -> Response:
         return Response(page_of(ApiKey.objects.all(), self.query(PageQuery), _key_data))
@@ -160,6 +187,7 @@ class ApiKeyDetail(ApiView):
     """Ends a key."""
 
     permissions = {"DELETE": "users:manage"}
+    calls = {"DELETE": Call(answers={204: None})}
 
     def delete(self, request: Request, key_id: str) -> Response:
         credentials.revoke_api_key(key_id=uuid_of(key_id), actor=self.actor)
@@ -170,6 +198,7 @@ class Mode(ApiView):
     """What works and where reads come from."""
 
     permissions = {"GET": SIGNED_IN}
+    calls = {"GET": Call(answers={200: ModeAnswer})}
 
     def get(self, request: Request) -> Response:
         return Response(health.mode())
@@ -179,6 +208,7 @@ class Audit(ApiView):
     """Who changed what."""
 
     permissions = {"GET": "audit:read"}
+    calls = {"GET": Call(query=AuditQuery, answers={200: Page[AuditAnswer]})}
 
     def get(self, request: Request) -> Response:
         query = self.query(AuditQuery)
@@ -190,6 +220,7 @@ class DeadLetters(ApiView):
     """Messages that no delivery could handle."""
 
     permissions = {"GET": "agents:read"}
+    calls = {"GET": Call(query=PageQuery, answers={200: Page[DeadLetterAnswer]})}
 
     def get(self, request: Request) -> Response:
         return Response(page_of(DeadLetter.objects.all(), self.query(PageQuery), _dead_letter_data))

@@ -19,6 +19,10 @@ from aurora.errors import Conflict, Invalid
 from aurora.models import IdempotencyKey
 from aurora.rest.problems import problem
 
+HEADER = {
+    "Idempotency-Key": "The same request under the same key is done once and answered alike. At most 200 printable ASCII characters."
+}
+
 _LONGEST = 200
 _CLAIM = f"""
     INSERT INTO {IdempotencyKey._meta.db_table} (actor, key, request_hash, status, body, created_at)

@@ -54,9 +54,14 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
 
 def from_status(status: int, headers: dict[str, str] | None = None) -> HttpResponse:
     """The contract's answer for a bare status that some other part of the stack decided on."""
-    body = orjson.dumps({"detail": _DETAIL_OF_STATUS.get(status, HTTPStatus(status).phrase)})
+    body = orjson.dumps({"detail": detail_of(status)})
     length = {"Content-Length": str(len(body))}
     return HttpResponse(body, status=status, content_type="application/json", headers=length | (headers or {}))
+
+
+def detail_of(status: int) -> str:
+    """The sentence of a status that says enough by itself."""
+    return _DETAIL_OF_STATUS.get(status, HTTPStatus(status).phrase)
 
 
 def problems_of(error: ValidationError, origin: str) -> list[Problem]:

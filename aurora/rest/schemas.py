@@ -1,14 +1,21 @@
-"""Pieces that the request schemas of every app are made of."""
+"""Pieces that the request and answer schemas of every app are made of."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Generic, Literal, TypeVar
+from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic.annotated_handlers import GetJsonSchemaHandler
+from pydantic_core import PydanticKnownError
+from pydantic_core.core_schema import CoreSchema
 
 Text = str
 """Text of a caller. `_Input` looks for NUL: a validator here would keep pydantic from applying lengths to it as to other text."""
+
+_NO_NUL = "^[^\\u0000]*$"
 
 
 class _Input(BaseModel):
@@ -23,6 +30,12 @@ class _Input(BaseModel):
         if any(isinstance(text, str) and "\0" in text for text in texts):
             raise ValueError("NUL characters are not allowed")
         return value
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        schema = handler(core_schema)
+        _tell_of_nul(handler.resolve_ref_schema(schema).get("properties", {}).values())
+        return schema
 
 
 class Body(_Input):
@@ -41,6 +54,27 @@ class PageQuery(Query):
     cursor: Text | None = None
 
 
+class NoQuery(Query):
+    """Of calls that take no query parameter."""
+
+
+def one_of(words: Sequence[str]) -> Any:
+    """A field that holds one of `words`: by a pattern, so that a refusal names them, and as an enumeration in the schema."""
+    escaped = "|".join(word.replace("+", r"\+") for word in words)
+    return Field(pattern=f"^({escaped})$", json_schema_extra={"enum": list(words), "examples": [words[0]]})
+
+
+def _rfc3339(value: object) -> object:
+    """A text, and no number in it: pydantic would take `0` and `"1700000000"` for seconds since 1970."""
+    if isinstance(value, str) and not value.strip().lstrip("+-").replace(".", "", 1).isdecimal():
+        return value
+    if isinstance(value, datetime):
+        return value
+    if isinstance(value, str):
+        raise PydanticKnownError("datetime_from_date_parsing", {"error": "input is too short"})
+    raise PydanticKnownError("datetime_type")
+
+
 def _in_utc(moment: datetime) -> datetime:
     """In UTC, where a time at either end of the calendar may have left it: PostgreSQL would store it, and nobody could read the row again."""
     try:
@@ -49,5 +83,43 @@ def _in_utc(moment: datetime) -> datetime:
         raise ValueError("the time must lie in the years 1 to 9999, in UTC") from None
 
 
-Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+Moment = Annotated[
+    AwareDatetime,
+    BeforeValidator(_rfc3339),
+    AfterValidator(_in_utc),
+    Field(json_schema_extra={"examples": ["2026-11-26T08:15:00Z"]}),
+]
 """A time with its zone, RFC 3339; as a value in UTC."""
+
+Id = Annotated[UUID, Field(json_schema_extra={"examples": ["019ac0de-7b1e-7c3a-9d52-3f6f0c2b8a41"]})]
+
+
+def _open(schema: dict[str, Any]) -> None:
+    """Clients are not to break over a field that a later version adds."""
+    schema.pop("additionalProperties", None)
+
+
+class Answer(BaseModel):
+    """The body of an answer. Strict, for the tests: they hold against it what is sent, to the last field."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra=_open)
+
+
+Item = TypeVar("Item", bound=BaseModel)
+
+
+class Page(Answer, Generic[Item]):
+    """The envelope of every list."""
+
+    items: list[Item]
+    next_cursor: str | None
+    total: int = Field(ge=0)
+    total_is_exact: bool
+    data_source: Literal["database", "demo", "snapshot"]
+
+
+def _tell_of_nul(schemas: Iterable[dict[str, Any]]) -> None:
+    for schema in schemas:
+        if schema.get("type") == "string" and not schema.keys() & {"pattern", "format", "enum", "const"}:
+            schema["pattern"] = _NO_NUL
+        _tell_of_nul([*schema.get("anyOf", ()), *([schema["items"]] if "items" in schema else ())])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
@@ -20,8 +20,10 @@ from aurora.ids import uuid_or_none
 from aurora.resilience.ratelimit import Decision
 from aurora.rest import limits
 from aurora.rest.bodies import decode_json
+from aurora.rest.calls import JSON, Call
 from aurora.rest.limit_headers import headers_for
 from aurora.rest.problems import problem, problems_of
+from aurora.rest.schemas import NoQuery
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -42,10 +44,15 @@ class JsonWhateverIsAccepted(BaseContentNegotiation):
 
 
 class ApiView(APIView):
-    """A resource. `permissions` says per method who may call it; `limits` which quotas a call uses up."""
+    """A resource. Per method, `permissions` says who may call it, `limits` which quotas a call uses up, `calls` what it takes and answers.
+
+    `path_types` has the types of path parameters for the OpenAPI schema; those named `…_id` are UUIDs without it.
+    """
 
     permissions: ClassVar[Mapping[str, str | tuple[str, ...]]] = {}
     limits: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    calls: ClassVar[Mapping[str, Call]] = {}
+    path_types: ClassVar[Mapping[str, Any]] = {}
     http_method_names = ("get", "post", "put", "patch", "delete", "head")
     content_negotiation_class = JsonWhateverIsAccepted
 
@@ -60,20 +67,33 @@ class ApiView(APIView):
 
     def body(self, model: type[Model]) -> Model:
         """The request's JSON body as `model`. Raises Invalid in pydantic's words; UnsupportedMediaType for anything but JSON."""
-        content_type = self.request.content_type.partition(";")[0].strip().lower()
-        if content_type not in ("application/json", ""):
-            raise UnsupportedMediaType(content_type)
+        assert self._call is None or model is self._call.model  # noqa: S101 - what is read is what was declared
+        self.require_media_type(lambda media_type: media_type in (JSON, ""))
         return _validated(model, decode_json(self.request._request.body), "body")
 
     def query(self, model: type[Model]) -> Model:
         """The query parameters as `model`; of a repeated one the last counts, as in FastAPI."""
+        assert self._call is None or model is (self._call.query or NoQuery)  # noqa: S101 - as above
         return _validated(model, self.request.query_params.dict(), "query")
+
+    def require_media_type(self, is_taken: Callable[[str], bool]) -> None:
+        """Raises UnsupportedMediaType unless the body's type, without its parameters and in small letters, is taken."""
+        media_type = (self.request.content_type or "").partition(";")[0].strip().lower()
+        if not is_taken(media_type):
+            raise UnsupportedMediaType(media_type)
+
+    @property
+    def _call(self) -> Call | None:
+        method = self.request.method or ""
+        return self.calls.get("GET" if method == "HEAD" else method)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         # Taken for what it packs, a compressed body would be unreadable text: lines of it, even.
         if request.headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
             raise UnsupportedMediaType(request.headers["Content-Encoding"])
+        if self._call is not None and self._call.query is None:
+            self.query(NoQuery)
 
     def check_throttles(self, request: Request) -> None:
         """DRF's place for quotas, after identity and permission: spends what the call costs. Raises RateLimited, Unavailable."""

@@ -93,17 +93,44 @@ def test_a_packed_body_is_a_media_type_we_do_not_take(path):
     assert (answer.status_code, answer.json()) == (415, {"detail": "Unsupported media type"})
 
 
-def test_a_console_page_may_send_a_form_to_intake():
+@pytest.mark.parametrize("media_type", ["multipart/form-data; boundary=b", "application/xml", "image/png"])
+def test_intake_refuses_what_certainly_holds_no_records(media_type):
     client = ApiClient(enforce_csrf_checks=True)
     make_user("admin", "root")
     client.login(username="root", password=PASSWORD)
     client.get("/admin/login/")
     client.cookies["aurora_csrf"] = "a" * 32
     form = b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--b--\r\n'
-    answer = client.call(
-        "POST", "/ingest/cef", form, content_type="multipart/form-data; boundary=b", HTTP_X_CSRFTOKEN="a" * 32
-    )
-    assert (answer.status_code, answer.json()["received"]) == (202, 4)
+    answer = client.call("POST", "/ingest/cef", form, content_type=media_type, HTTP_X_CSRFTOKEN="a" * 32)
+    assert (answer.status_code, answer.json()) == (415, {"detail": "Unsupported media type"})
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    ["", "application/json; charset=utf-8", "application/x-ndjson", "application/x-www-form-urlencoded", "text/plain"],
+)
+def test_intake_takes_what_senders_call_their_records(media_type):
+    answer = ApiClient("admin").call("POST", "/ingest/generic", b'{"title": "Port scan"}', content_type=media_type)
+    assert (answer.status_code, answer.json()["received"]) == (202, 1)
+
+
+@pytest.mark.parametrize("path", ["/stats", "/users/me", "/system/mode"])
+def test_a_call_without_parameters_refuses_every_parameter(path):
+    answer = ApiClient("admin").call("GET", f"{path}?limit=1")
+    assert answer.json()["detail"] == [
+        {"loc": ["query", "limit"], "msg": "Extra inputs are not permitted", "type": "extra_forbidden"}
+    ]
+
+
+def test_a_technique_is_of_plain_digits(analyst):
+    answer = analyst.call("GET", "/alerts?technique=T١٢٣٤")
+    assert (answer.status_code, answer.json()["detail"][0]["type"]) == (400, "string_pattern_mismatch")
+
+
+@pytest.mark.parametrize("moment", [0, 1_700_000_000, "1700000000", "-1.5"])
+def test_a_number_is_no_time(analyst, moment):
+    answer = analyst.call("POST", "/iocs", {"type": "ip", "value": "198.51.100.7", "expires_at": moment})
+    assert (answer.status_code, answer.json()["detail"][0]["loc"]) == (400, ["body", "expires_at"])
 
 
 def test_of_a_million_unknown_fields_the_answer_names_some():
