@@ -11,10 +11,11 @@ from pathlib import Path
 import psycopg
 from django.core.exceptions import ImproperlyConfigured
 from psycopg.conninfo import conninfo_to_dict
+from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from aurora import env
+from aurora import env, redis_url
 from aurora.embedded import locations
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -151,6 +152,10 @@ def _database(url: str) -> dict[str, object]:
 _LIBPQ_NAMES = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}
 DATABASE_URL = env.text("DATABASE_URL") or locations.database_url(DATA_DIR)
 REDIS_URL = env.text("REDIS_URL") or locations.redis_url(DATA_DIR)
+try:
+    REDIS = redis_url.parse(REDIS_URL)
+except ValueError as error:
+    raise ImproperlyConfigured(f"REDIS_URL: {error}") from None
 USES_EMBEDDED_POSTGRES = not env.text("DATABASE_URL")
 USES_EMBEDDED_REDIS = not env.text("REDIS_URL")
 DATABASES = {"default": _database(DATABASE_URL)}
@@ -161,8 +166,15 @@ CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
         "CONFIG": {
-            "hosts": [{"address": REDIS_URL, "socket_timeout": None, "socket_connect_timeout": 2}],
-            "prefix": "aurora:channels",
+            "hosts": [
+                {
+                    "address": REDIS_URL,
+                    "socket_timeout": 2.0,  # of a publisher; who is subscribed asks for a tenth of a second at a time
+                    "socket_connect_timeout": 2.0,
+                    "retry": AsyncRetry(NoBackoff(), 0),
+                }
+            ],
+            "prefix": f"aurora:channels:{REDIS.database}:",  # pub/sub knows no databases
         },
     }
 }
@@ -243,6 +255,7 @@ RATE_LIMITS = {
     "playbooks": env.rate("AURORA_RATE_PLAYBOOKS", "5/60"),
     "ingest": env.rate("AURORA_RATE_INGEST", "6000/60"),
     "login": env.rate("AURORA_RATE_LOGIN", "10/60"),
+    "sockets": env.rate("AURORA_RATE_SOCKETS", "600/60"),
 }
 
 # Modes, agents, bus, sockets

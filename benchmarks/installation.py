@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 _START_SECONDS = 60.0
 _STOP_SECONDS = 20.0
 # High enough never to refuse, but counted like any other.
-_LIMITS = {f"AURORA_RATE_{name}": "1000000/60" for name in ("GENERAL", "INVESTIGATIONS", "INGEST")}
+_LIMITS = {f"AURORA_RATE_{name}": "1000000/60" for name in ("GENERAL", "INVESTIGATIONS", "INGEST", "SOCKETS")}
 
 
 class ServerDied(RuntimeError):

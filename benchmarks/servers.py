@@ -23,6 +23,18 @@ def uvicorn(application: str) -> Iterator[Running]:
 
 
 @contextmanager
+def sockets(application: str, redis_url: str) -> Iterator[Running]:
+    """An application of `benchmarks.bare.sockets` under uvicorn, its sockets set up as `manage.py serve` does it."""
+    port = free_port()
+    command = [sys.executable, "-m", "uvicorn", f"benchmarks.bare.sockets:{application}", "--port", str(port)]
+    options = ["--lifespan", "off", "--no-access-log", "--log-level", "warning", "--ws", "websockets-sansio"]
+    deflate = ["--ws-per-message-deflate", "false"]
+    environment = {"BENCH_REDIS_URL": redis_url, "DJANGO_SETTINGS_MODULE": ""}
+    with serving(f"sockets-{application}", [*command, *options, *deflate], port, environment) as running:
+        yield running
+
+
+@contextmanager
 def granian(application: str, interface: str) -> Iterator[Running]:
     """The same under granian, one worker; `interface` is `asginl` (ASGI without lifespan) or `wsgi`."""
     port = free_port()

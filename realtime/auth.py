@@ -24,6 +24,7 @@ from django.http import HttpRequest, parse_cookie
 from aurora.errors import Denied, Invalid, Unavailable
 from aurora.identity import credentials
 from aurora.resilience.availability import is_outage
+from aurora.rest import limits
 from aurora.rest.auth import address_of
 from realtime import tickets
 from realtime.tickets import Pass
@@ -55,7 +56,8 @@ def query_of(scope: Scope) -> Query:
 
 
 async def authenticate(scope: Scope, query: Query, *, earlier: Pass | None = None) -> Pass:
-    """The caller of a WebSocket's scope; `earlier` is what an earlier call gave for the same socket. Raises Denied, Unavailable."""
+    """The caller of a WebSocket's scope; `earlier` is what an earlier call gave for the same socket. Each first call counts against the quota of
+    the caller's address. Raises Denied, Unavailable."""
     # Not Channels' one shared thread: a slow answer of the database must not queue up everyone who comes after.
     hop = database_sync_to_async(_pass_or_outage, thread_sensitive=False)
     caller: Pass = await hop(_request_of(scope), query, scope.get("scheme") == "wss", earlier)
@@ -64,6 +66,8 @@ async def authenticate(scope: Scope, query: Query, *, earlier: Pass | None = Non
 
 def _pass_or_outage(request: HttpRequest, query: Query, is_tls: bool, earlier: Pass | None) -> Pass:
     try:
+        if earlier is None:
+            limits.require_room(limits.spend(request, (limits.SOCKETS,), None))
         return _pass_of(request, query, is_tls, earlier)
     except DatabaseError as error:
         if is_outage(error):

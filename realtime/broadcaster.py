@@ -8,6 +8,7 @@ back with growing pauses and goes on after the last entry it saw.
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import redis.asyncio
 import structlog
@@ -15,13 +16,14 @@ from django.conf import settings
 from redis.exceptions import RedisError
 
 from aurora.actors import Actor
+from aurora.bus import control as words
 from aurora.bus import redis as clients
 from aurora.bus import streams
 from aurora.errors import Invalid, Unavailable
-from realtime import history, metrics
-from realtime.clients import TURN_FRAMES, Client, Send
+from realtime import control, history, metrics
+from realtime.clients import TURN_FRAMES, Client, Send, WriteNow, never
 from realtime.feed import Feed
-from realtime.messages import CHANNELS, Channel, Frame, Gap, encode, gap, hello
+from realtime.messages import CHANNELS, MODE_CHANGED, Channel, Frame, Gap, encode, gap, hello
 from realtime.positions import EntryId, Position, format_entry_id, parse_position
 
 log = structlog.get_logger(__name__)
@@ -54,8 +56,17 @@ class Broadcaster:
         self._has_asked = asyncio.Event()
         self._history = clients.async_client(clients.Purpose.COMMAND)
         self._tasks: list[asyncio.Task[None]] = []
+        self._has_redis = True
 
-    async def join(self, channel: Channel, *, actor: Actor, send: Send, last_event_id: str = "") -> Client:
+    async def join(
+        self,
+        channel: Channel,
+        *,
+        actor: Actor,
+        send: Send,
+        write_now: WriteNow = never,
+        last_event_id: str = "",
+    ) -> Client:
         """A client that misses nothing from now on; it sends once it is started. Raises Unavailable when the channel is full.
 
         With `last_event_id` it first gets what came after that, or a `gap`; without, only what comes.
@@ -65,13 +76,14 @@ class Broadcaster:
             raise Unavailable("Max connections reached")
         feed.seats += 1
         metrics.CONNECTED.labels(channel.name).inc()
-        types = frozenset(kind for kind, needed in channel.types.items() if not needed or actor.may(needed))
-        client = Client(channel.name, send, types, self._release)
+        client = Client(channel.name, send, channel.types_for(actor), self._release, write_now)
+        client.actor = actor
         try:
             if not self._tasks:
                 self._tasks = [
                     asyncio.create_task(self._read(), name="ws-reader"),
                     asyncio.create_task(self._watch(), name="ws-watch"),
+                    asyncio.create_task(control.listen(self._hear), name="ws-control"),
                 ]
             await self._has_asked.wait()
             await self._place(feed, client, last_event_id)
@@ -142,6 +154,7 @@ class Broadcaster:
                 try:
                     await self._locate(client)
                     self._has_asked.set()
+                    self._note_redis(is_there=True)
                     pause = FIRST_PAUSE_SECONDS
                     while True:
                         await self._follow(client)
@@ -149,12 +162,34 @@ class Broadcaster:
                     if pause == FIRST_PAUSE_SECONDS:
                         metrics.OUTAGES.inc()
                         log.warning("ws_reader_lost_redis", error=str(error))
+                    self._note_redis(is_there=False)
                 except Exception:
                     # Whatever it was, the sockets would fall silent without their reader.
                     log.exception("ws_reader_failed")
                 self._has_asked.set()
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    def _note_redis(self, *, is_there: bool) -> None:
+        """Tells who watches the system that the bus is away, and that it is back. Whoever lost a right meanwhile was not told of: all are asked."""
+        if is_there is self._has_redis:
+            return
+        self._has_redis = is_there
+        for feed in self._feeds.values():
+            feed.show(MODE_CHANGED, {"is_bus_available": is_there})
+            if is_there:
+                for client in feed.clients:
+                    client.doubted.set()
+
+    def _hear(self, word: dict[str, Any]) -> None:
+        """A word of another process (`aurora.bus.control`)."""
+        if word["about"] == words.FRAME:
+            for feed in self._feeds.values():
+                feed.show(word["kind"], word["data"])
+        elif word["about"] == words.RIGHTS:
+            for client in [client for feed in self._feeds.values() for client in feed.clients]:
+                if client.belongs_to(user_id=word["user_id"], key_id=word["key_id"]):
+                    client.doubted.set()
 
     async def _locate(self, client: redis.asyncio.Redis) -> None:
         """Finds where the streams stand: at the start their ends, later whether they still hold what was read last."""
@@ -173,12 +208,12 @@ class Broadcaster:
         if not entries:
             await self._locate(client)
         for number, entry in enumerate(entries, 1):
-            self._publish(entry)
+            self._publish(entry, is_alone=len(entries) == 1)
             if number % TURN_FRAMES == 0:
                 # The writers get their turn, or a burst would overflow the queues of clients that keep up.
                 await asyncio.sleep(0)
 
-    def _publish(self, entry: history.Entry) -> None:
+    def _publish(self, entry: history.Entry, *, is_alone: bool) -> None:
         entry_id, name, _ = entry
         self._heads[name] = entry_id
         for feed in self._feeds.values():
@@ -187,7 +222,7 @@ class Broadcaster:
                 if frame is None:
                     feed.pass_over(feed.channel.streams.index(name), entry_id)
                 else:
-                    feed.publish(frame)
+                    feed.publish(frame, is_alone=is_alone)
 
     async def _watch(self) -> None:
         while True:

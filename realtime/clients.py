@@ -8,16 +8,15 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
+from aurora.actors import Actor
 from realtime import metrics
 from realtime.messages import WireMessage
 from realtime.positions import EntryId, Position
 
-QUEUE_CHARACTERS = 16 * 1024 * 1024
-"""What may wait for a client before it is dropped with 4008: some 15,000 alerts, so that a burst faster than any browser is no reason.
+QUEUE_FRAMES = 256
+"""What may wait for a client before it is dropped with 4008, beside what the transport and the kernel buffer already.
 
-It bounds memory, and all clients share the messages they wait for: a thousand that lag hold little more than one."""
-LAG_SECONDS = 30.0
-"""How far behind the present a client may be; whoever shows the past without saying so is better off beginning again."""
+Nobody loses by it: the client comes back with `last_event_id`, and a replay does not count against the queue."""
 SEND_SECONDS = 10.0
 """How long one frame may take to be taken by the transport before the client counts as stalled."""
 CLOSE_SECONDS = 2.0
@@ -28,25 +27,38 @@ TURN_FRAMES = 64
 TOO_SLOW = 4008
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+WriteNow = Callable[[bytes], bool]
+
+
+def never(_frame: bytes) -> bool:
+    """The `write_now` of a server that has none."""
+    return False
 
 
 class Client:
     """A socket that has joined a channel. Nothing is sent before `start`; what comes meanwhile is queued.
 
-    `types` are the event types it may see. `on_end` is called once, when the client is no longer served, whatever the cause.
+    `types` are the event types it may see. `on_end` is called once, when the client is no longer served, whatever the cause. `write_now` is the
+    server's way to take a ready frame at once, or to say that it cannot.
     """
 
-    def __init__(self, channel: str, send: Send, types: frozenset[str], on_end: Callable[[Client], None]) -> None:
+    def __init__(
+        self,
+        channel: str,
+        send: Send,
+        types: frozenset[str],
+        on_end: Callable[[Client], None],
+        write_now: WriteNow = never,
+    ) -> None:
         self.channel, self.types = channel, types
         self.after: Position | None = None
         """Where a resumed client stands: frames up to here it has had, or gets from its replay."""
+        self.actor: Actor | None = None
+        self.doubted = asyncio.Event()
+        """Set when it may have lost its right to be here."""
         self.ended = asyncio.Event()
-        self._send, self._on_end = send, on_end
+        self._send, self._on_end, self._write_now = send, on_end, write_now
         self._queue: deque[WireMessage] = deque()
-        self._queued_characters = 0
-        self._offered = self._taken = 0
-        self._marks: deque[tuple[float, int]] = deque()
-        """When how many frames had been offered, one mark a look of the watch: tells the age of what waits without a time for each frame."""
         self._replay: deque[WireMessage] = deque()
         self._wake: asyncio.Future[None] | None = None
         self._writer: asyncio.Task[None] | None = None
@@ -68,32 +80,38 @@ class Client:
         else:
             self._closer = asyncio.create_task(self._close(), name="ws-closer")
 
+    def belongs_to(self, *, user_id: int | None, key_id: str | None) -> bool:
+        """Whether it is a socket of this account, or of this API key."""
+        if self.actor is None:
+            return False
+        is_accounts = user_id is not None and self.actor.user_id == user_id
+        return is_accounts or (key_id is not None and self.actor.key_id == key_id)
+
     def has_had(self, stream: int, entry_id: EntryId) -> bool:
         return self.after is not None and entry_id <= self.after[stream]
 
+    def offer_now(self, message: WireMessage) -> None:
+        """Writes the frame if nothing waits before it and the server takes it, else queues it. For a frame that comes alone: of many, each
+        would keep the others waiting for all receivers of the one before."""
+        is_idle = self._wake is not None and not self._wake.done()
+        if is_idle and self._write_now(message["frame"]):
+            self._sent += 1
+        else:
+            self.offer(message)
+
     def offer(self, message: WireMessage) -> None:
         """Queues a frame; never waits. Too much that waits drops the client."""
-        self._queued_characters += len(message["text"])
-        if self._queued_characters > QUEUE_CHARACTERS:
-            self._drop_as_slow()
+        if len(self._queue) >= QUEUE_FRAMES:
+            self.drop("slow", code=TOO_SLOW, text="Too slow: come back with last_event_id")
             return
-        self._offered += 1
         self._queue.append(message)
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
     def inspect(self, now: float) -> None:
-        """Drops the client when one frame has waited too long for the transport, or a queued one for its turn. To be called every second or
-        so; `now` is the loop's time."""
+        """Drops the client when one frame has waited too long for the transport. To be called every second or so; `now` is the loop's time."""
         if self._sending_since is not None and now - self._sending_since > SEND_SECONDS:
             self.drop("stalled", code=TOO_SLOW)
-            return
-        while self._marks and self._marks[0][1] <= self._taken:
-            self._marks.popleft()
-        if self._marks and now - self._marks[0][0] > LAG_SECONDS:
-            self._drop_as_slow()
-        elif self._offered > self._taken:
-            self._marks.append((now, self._offered))
 
     def count(self) -> None:
         """Moves what was sent since the last call into the metrics: now and then, because a labelled counter is slow beside a send."""
@@ -117,16 +135,6 @@ class Client:
         if tasks:
             await asyncio.wait(tasks)
 
-    def _drop_as_slow(self) -> None:
-        self.drop("slow", code=TOO_SLOW, text="Too slow: come back with last_event_id")
-
-    def _take(self, queue: deque[WireMessage]) -> WireMessage:
-        message = queue.popleft()
-        if queue is self._queue:
-            self._taken += 1
-            self._queued_characters -= len(message["text"])
-        return message
-
     def _end(self) -> None:
         if self._is_served:
             self._is_served = False
@@ -147,7 +155,7 @@ class Client:
                     continue
                 for _ in range(min(len(queue), TURN_FRAMES)):
                     self._sending_since = loop.time()
-                    await self._send(self._take(queue))
+                    await self._send(queue.popleft())
                     self._sent += 1
                 self._sending_since = None
                 if queue:

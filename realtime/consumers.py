@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+import orjson
 from channels.consumer import AsyncConsumer, get_handler_name
 from channels.exceptions import StopConsumer
 from channels.utils import await_many_dispatch
@@ -16,8 +18,9 @@ from aurora.errors import AuroraError, Conflict, Denied, Invalid, Missing, Unava
 from realtime import broadcaster, metrics
 from realtime.auth import Query, Scope, authenticate, query_of
 from realtime.broadcaster import Broadcaster
-from realtime.clients import Client, Send
+from realtime.clients import Client, Send, never
 from realtime.messages import Channel
+from realtime.protocol import WRITE_NOW
 from realtime.tickets import Pass
 
 NOT_SIGNED_IN, NOT_ALLOWED, NOT_FOUND = 4401, 4403, 4404
@@ -35,7 +38,9 @@ INBOUND_BYTES = 4_096
 """Larger frames of a client close its socket."""
 AUTHORISE_SECONDS = 10.0
 RECHECK_SECONDS = 60.0
-"""How long a socket may outlive the right to it."""
+"""How long a socket may outlive the right to it, should the word that it was taken away be missed (`aurora.bus.control`)."""
+INBOUND_FRAMES, INBOUND_SECONDS = 60, 10.0
+"""A client that says more in that time is no client of ours."""
 
 _LONGEST_REASON = 120  # a close frame holds 123 bytes of it
 
@@ -54,8 +59,16 @@ async def refuse(send: Send, error: AuroraError) -> None:
     await send({"type": "websocket.close", "code": close_code(error), "reason": reason})
 
 
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(orjson.loads(text), dict)
+    except orjson.JSONDecodeError:
+        return False
+
+
 class ChannelConsumer(AsyncConsumer):
-    """A socket on one channel. It uses no channel layer: a Redis that is away must not keep anybody from connecting or staying."""
+    """A socket on one channel. It has no subscription of its own (`realtime.control` has one for all): a Redis that is away must not keep
+    anybody from connecting or staying."""
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
@@ -64,6 +77,7 @@ class ChannelConsumer(AsyncConsumer):
         self.expiry: asyncio.TimerHandle | None = None
         self.rechecks: asyncio.Task[None] | None = None
         self.has_joined = asyncio.Event()
+        self.inbound, self.inbound_since = 0, 0.0
 
     async def __call__(self, scope: Scope, receive: Any, send: Send) -> None:
         self.scope, self.base_send = scope, send
@@ -90,13 +104,19 @@ class ChannelConsumer(AsyncConsumer):
         self.client.start()
 
     async def websocket_receive(self, message: Mapping[str, Any]) -> None:
-        """Clients have nothing to say; short text is let pass, so that one of a later version may speak."""
+        """Clients have nothing to say; a small JSON object now and then is let pass, so that one of a later version may speak."""
+        if self.client is None:
+            return
         text = message.get("text")
         size = len(message.get("bytes") or b"") if text is None else len(text.encode("utf-8", "replace"))
-        if self.client is not None and size > INBOUND_BYTES:
+        if size > INBOUND_BYTES:
             self.client.drop("garbage", code=TOO_BIG, text="Frame too big")
-        elif self.client is not None and text is None:
+        elif text is None:
             self.client.drop("garbage", code=POLICY_VIOLATION, text="Binary frames are not understood")
+        elif not _is_object(text):
+            self.client.drop("garbage", code=POLICY_VIOLATION, text="Not a JSON object")
+        elif self._says_too_much():
+            self.client.drop("garbage", code=POLICY_VIOLATION, text="Too many frames")
 
     async def websocket_disconnect(self, _message: Mapping[str, Any]) -> None:
         raise StopConsumer
@@ -106,7 +126,11 @@ class ChannelConsumer(AsyncConsumer):
         caller = await self._caller(query)
         self.broadcaster = broadcaster.current()
         client = await self.broadcaster.join(
-            self.channel, actor=caller.actor, send=self.base_send, last_event_id=query.get("last_event_id", "")
+            self.channel,
+            actor=caller.actor,
+            send=self.base_send,
+            write_now=self.scope.get("extensions", {}).get(WRITE_NOW, never),
+            last_event_id=query.get("last_event_id", ""),
         )
         if caller.expires_at is not None:
             expire = partial(client.drop, "expired", code=NOT_SIGNED_IN, text="Credential expired")
@@ -126,7 +150,10 @@ class ChannelConsumer(AsyncConsumer):
     async def _recheck(self, client: Client, caller: Pass, query: Query) -> None:
         """Now and then, whether who was let in would still be: accounts are switched off, keys revoked, passwords and roles changed."""
         while True:
-            await asyncio.sleep(RECHECK_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(RECHECK_SECONDS):
+                    await client.doubted.wait()
+            client.doubted.clear()
             try:
                 caller = await self._caller(query, caller)
             except Unavailable:
@@ -134,6 +161,14 @@ class ChannelConsumer(AsyncConsumer):
             except AuroraError as error:
                 client.drop("revoked", code=close_code(error), text=error.detail)
                 return
+            client.types = self.channel.types_for(caller.actor)
+
+    def _says_too_much(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        if now - self.inbound_since > INBOUND_SECONDS:
+            self.inbound_since, self.inbound = now, 0
+        self.inbound += 1
+        return self.inbound > INBOUND_FRAMES
 
     async def _send_or_stop(self, sending: Any) -> None:
         try:

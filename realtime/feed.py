@@ -6,10 +6,11 @@ Nothing here waits: between two steps of the event loop a client is in or out, a
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from realtime.clients import Client
-from realtime.messages import Channel, Frame, Gap, WireMessage, gap
+from realtime.messages import Channel, Frame, Gap, WireMessage, gap, word
 from realtime.positions import EntryId, Position, advance, furthest, is_at_or_after
 
 RING_FRAMES = 1_024
@@ -41,15 +42,26 @@ class Feed:
         """Moves past an entry that this channel does not show."""
         self.position = advance(self._known(), stream, entry_id)
 
-    def publish(self, frame: Frame) -> None:
-        """Hands a frame to everyone who may see it. A client that is dropped meanwhile changes nothing for the others."""
+    def show(self, kind: str, data: Mapping[str, Any]) -> None:
+        """Hands what has no place on a stream to everyone who may see it: nobody can come back to it."""
+        if kind not in self.channel.types:
+            return
+        message = word(kind, self.position, data)
+        for client in tuple(self.clients):
+            # The id of a resumed client that is ahead of this process must not be led back.
+            if kind in client.types:
+                client.offer(message if client.after is None else word(kind, client.after, data))
+
+    def publish(self, frame: Frame, *, is_alone: bool = False) -> None:
+        """Hands a frame to everyone who may see it. A client that is dropped meanwhile changes nothing for the others. `is_alone` when no other
+        follows at once."""
         self.position = advance(self._known(), frame.stream, frame.entry_id)
         self._keep(frame)
         message = frame.message(self.position)
         for client in tuple(self.clients):
             if frame.type in client.types:
                 if client.after is None:
-                    client.offer(message)
+                    (client.offer_now if is_alone else client.offer)(message)
                 else:
                     self._offer_resumed(client, frame, message)
 

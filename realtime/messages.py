@@ -13,11 +13,15 @@ from typing import Any
 
 import orjson
 
+from aurora.actors import Actor
 from aurora.bus import streams
 from realtime.positions import EntryId, Position, format_position
+from realtime.protocol import frame_of
 
-WireMessage = dict[str, str]
-"""A `websocket.send` message as ASGI wants it. Shared by all receivers: never changed."""
+MODE_CHANGED = "mode.changed"
+
+WireMessage = dict[str, Any]
+"""A `websocket.send` message as ASGI wants it, with the bytes that our server writes (`realtime.protocol`). Shared by all receivers: never changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,10 @@ class Channel:
     permission: str
     streams: tuple[str, ...]
     types: Mapping[str, str]
+
+    def types_for(self, actor: Actor) -> frozenset[str]:
+        """The types that the API would show `actor`."""
+        return frozenset(kind for kind, needed in self.types.items() if not needed or actor.may(needed))
 
 
 CHANNELS = {
@@ -51,7 +59,7 @@ CHANNELS = {
             "ws:system",
             (streams.SYSTEM,),
             {
-                "mode.changed": "",
+                MODE_CHANGED: "",
                 "breaker.changed": "agents:read",
                 "approval.requested": "approvals:read",
                 "approval.decided": "approvals:read",
@@ -84,7 +92,7 @@ class Frame:
         """Ready to send; `position` is where a receiver stands once it has this frame."""
         # The type is one of CHANNELS' and the id is digits: neither needs escaping.
         text = f'{{"type":"{self.type}","id":"{format_position(position)}","data":{self.data}}}'
-        return {"type": "websocket.send", "text": text}
+        return _wire(text)
 
 
 def encode(channel: Channel, stream: int, message: streams.Message) -> Frame:
@@ -109,6 +117,15 @@ def gap(position: Position | None, reason: Gap) -> WireMessage:
     return _control("gap", position, {"reason": reason.value})
 
 
-def _control(kind: str, position: Position | None, data: dict[str, Any]) -> WireMessage:
-    frame = {"type": kind, "id": format_position(position) if position else "", "data": data}
-    return {"type": "websocket.send", "text": orjson.dumps(frame).decode()}
+def word(kind: str, position: Position | None, data: Mapping[str, Any]) -> WireMessage:
+    """What has no place on a stream: the receiver stands after it where it stood before. Raises TypeError for data that orjson cannot write."""
+    return _control(kind, position, data)
+
+
+def _control(kind: str, position: Position | None, data: Mapping[str, Any]) -> WireMessage:
+    frame = {"type": kind, "id": format_position(position) if position else "", "data": dict(data)}
+    return _wire(orjson.dumps(frame).decode())
+
+
+def _wire(text: str) -> WireMessage:
+    return {"type": "websocket.send", "text": text, "frame": frame_of(text)}

@@ -37,7 +37,10 @@ class RunningGroup:
             "AURORA_BOOTSTRAP_PASSWORD": PASSWORD,
             "AURORA_LOG_FORMAT": "json",
             "AURORA_BUS_CLAIM_SECONDS": "2",
-            **{f"AURORA_RATE_{name}": "100000/60" for name in ("GENERAL", "INVESTIGATIONS", "LOGIN", "INGEST")},
+            **{
+                f"AURORA_RATE_{name}": "100000/60"
+                for name in ("GENERAL", "INVESTIGATIONS", "LOGIN", "INGEST", "SOCKETS")
+            },
         }
         self.process: subprocess.Popen[bytes] | None = None
 

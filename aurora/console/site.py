@@ -12,6 +12,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.sites import UnfoldAdminSite
 
+from aurora.bus import control
 from aurora.console import overview
 from aurora.rest.auth import actor_of
 
@@ -58,7 +59,9 @@ class Console(UnfoldAdminSite):
         return response
 
     def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        user_id = request.user.pk
         response = super().logout(request, extra_context)
+        control.rights_changed(user_id=user_id)
         _set_policy(response)
         return response
 

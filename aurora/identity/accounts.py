@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from aurora import audit
 from aurora.actors import Actor
+from aurora.bus import control
 from aurora.errors import Conflict, Invalid, Missing, Problem
 from aurora.identity.credentials import role_of
 from aurora.models import RefreshToken
@@ -69,6 +70,7 @@ def edit_account(*, username: str, changes: dict[str, Any], actor: Actor) -> Use
         user.is_active = changes.get("is_active", user.is_active)
         user.save()
         _sign_out_everywhere(user)
+        control.rights_changed(user_id=user.pk)
         told = {name: value for name, value in changes.items() if name != "password"}
         audit.record(
             actor, "user.edited", user, after=told | ({"password": "changed"} if "password" in changes else {})
@@ -84,6 +86,7 @@ def delete_account(*, username: str, actor: Actor) -> None:
         user = _locked(username)
         _keep_an_admin(user, "", is_active=False)
         audit.record(actor, "user.deleted", user, before={"username": username, "role": role_of(user)})
+        control.rights_changed(user_id=user.pk)
         user.delete()
 
 

@@ -29,6 +29,7 @@ from django.utils.crypto import salted_hmac
 
 from aurora import audit, statements
 from aurora.actors import Actor
+from aurora.bus import control
 from aurora.errors import Denied, Invalid, Missing, Problem
 from aurora.ids import new_id
 from aurora.models import ApiKey, RefreshToken
@@ -196,6 +197,7 @@ def revoke_api_key(*, key_id: UUID, actor: Actor) -> None:
         row.revoked_at = timezone.now()
         row.save(update_fields=["revoked_at"])
         audit.record(actor, "api_key.revoked", row, before={"name": row.name, "role": row.role})
+        control.rights_changed(key_id=str(row.id))
 
 
 def role_of(user: User) -> str:

@@ -54,6 +54,8 @@ def configure(config: dict[str, Any]) -> None:
                 "django.security.DisallowedHost": {"level": "CRITICAL"},
                 "psycopg.pool": {"level": "ERROR"},
                 "opentelemetry": {"level": "ERROR"},
+                # A traceback a second while Redis is away; the reader of the streams has said so.
+                "channels_redis": {"level": "CRITICAL"},
             },
         }
     )

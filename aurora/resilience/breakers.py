@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from django.db import DatabaseError, transaction
 
-from aurora.bus import outbox, streams
+from aurora.bus import control, outbox, streams
 from aurora.bus.redis import Purpose, client
 from aurora.resilience.availability import is_outage
 from aurora.resilience.breaker import Breaker, BreakerSettings, BreakerSnapshot, Transition, is_callees_fault
@@ -65,3 +65,4 @@ def _tell(change: Transition) -> None:
             outbox.announce(outbox.Event(streams.SYSTEM, BREAKER_CHANGED, f"breaker:{change.name}", data))
     except DatabaseError as error:
         log.warning("breaker_change_not_announced", breaker=change.name, error=type(error).__name__)
+        control.show(BREAKER_CHANGED, data)

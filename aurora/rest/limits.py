@@ -19,6 +19,7 @@ from aurora.rest.auth import address_of
 from aurora.rest.limit_headers import refusal_sentence
 
 INGEST = "ingest"
+SOCKETS = "sockets"
 
 _lock = threading.Lock()
 _limiter: Limiter | None = None

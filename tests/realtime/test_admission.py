@@ -13,13 +13,17 @@ from django.contrib.auth.models import Group, User
 from django.test import Client
 
 from aurora.actors import Actor
+from aurora.bus import control, streams
 from aurora.errors import Conflict, Denied, Invalid, Missing, Unavailable
 from aurora.identity import accounts, credentials
-from realtime import auth, consumers, tickets
+from aurora.resilience.ratelimit import Policy
+from aurora.rest import limits
+from realtime import auth, broadcaster, consumers, tickets
 from realtime.consumers import close_code
 from realtime.routing import _without_secrets, application
 from tests.cast import ADMIN, ANALYST, SENSOR
-from tests.realtime.conftest import Socket, alerts, path
+from tests.realtime.conftest import Socket, alerts, path, publish
+from tests.waiting import until
 
 OWN = [(b"host", b"127.0.0.1:8000"), (b"origin", b"http://127.0.0.1:8000")]
 
@@ -43,7 +47,7 @@ async def is_let_in(headers=(), **query: str) -> bool:
 
 @pytest.fixture
 def account(transactional_db) -> User:
-    user = User.objects.create_user("ana", password="a long enough passphrase")
+    user = User.objects.create_user("ana", password="a long enough passphrase", is_staff=True)
     user.groups.add(Group.objects.get_or_create(name="analyst")[0])
     return user
 
@@ -188,6 +192,119 @@ async def test_a_socket_does_not_outlive_its_accounts_right_to_it_for_long(
     await socket.wait(timeout=5)
 
 
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"role": "api_service"}, 4403),
+        ({"is_active": False}, 4401),
+        ({"password": "another-long-9z"}, 4401),
+        (None, 4401),
+    ],
+    ids=["role", "switched off", "password", "removed"],
+)
+async def test_a_socket_ends_as_soon_as_its_account_loses_the_right_to_it(token, redis_client, hearing, change, code):
+    """Long before anybody would ask again: the word comes through Redis, from whichever process changed the account."""
+    socket = Socket(application, path(token=token))
+    await socket.connect()
+    await hearing()
+    if change is None:
+        await _thread(accounts.delete_account, username="ana", actor=ADMIN)
+    else:
+        await _thread(accounts.edit_account, username="ana", changes=change, actor=ADMIN)
+    assert await socket.close_code() == code
+    await socket.wait(timeout=5)
+
+
+async def test_a_socket_ends_as_soon_as_its_key_is_revoked(account, redis_client, hearing):
+    row, key = await _thread(credentials.create_api_key, name="soar", role="analyst", expires_at=None, actor=ADMIN)
+    socket = Socket(application, path(), headers=[(b"x-api-key", key.encode())])
+    await socket.connect()
+    await hearing()
+    await _thread(credentials.revoke_api_key, key_id=row.id, actor=ADMIN)
+    assert await socket.close_code() == 4401
+    await socket.wait(timeout=5)
+
+
+async def test_a_socket_ends_as_soon_as_its_user_signs_out_of_the_console(
+    client, account, cookie, redis_client, hearing
+):
+    socket = Socket(application, path(), headers=[*OWN, cookie])
+    await socket.connect()
+    await hearing()
+    await _thread(partial(client.post, "/admin/logout/"))
+    assert await socket.close_code() == 4401
+    await socket.wait(timeout=5)
+
+
+async def test_a_narrower_role_narrows_what_an_open_socket_shows(token, redis_client, hearing):
+    socket = Socket(application, path("system", token=token))
+    await socket.connect()
+    await socket.frame()
+    await hearing()
+    await _thread(accounts.edit_account, username="ana", changes={"role": "operator"}, actor=ADMIN)
+    [watching] = _clients("system")
+    await asyncio.to_thread(until, lambda: "approval.requested" not in watching.types)
+    publish(redis_client, streams.SYSTEM, "approval.requested")
+    publish(redis_client, streams.SYSTEM, "breaker.changed")
+    assert (await socket.frame())["type"] == "breaker.changed"
+    await socket.disconnect(timeout=30)
+
+
+async def test_others_are_left_in_peace_when_somebody_loses_a_right(opened, redis_client, hearing):
+    socket = await opened(actor=Actor(name="bo", role="analyst", user_id=7))
+    await socket.frame()
+    await hearing()
+    await _thread(partial(control._tell, {"type": "control", "about": control.RIGHTS, "user_id": 8, "key_id": None}))
+    await _thread(partial(control.show, "mode.changed", {}))
+    alerts(redis_client, range(1))
+    assert (await socket.frame())["type"] == "alert.created"
+
+
+async def test_what_cannot_go_by_the_outbox_is_shown_all_the_same(opened, redis_client, hearing):
+    socket = await opened("system")
+    hello = await socket.frame()
+    await hearing()
+    await _thread(partial(control.show, "breaker.changed", {"name": "triage", "after": "open"}))
+    frame = await socket.frame()
+    assert (frame["type"], frame["data"]["name"], frame["id"]) == ("breaker.changed", "triage", hello["id"])
+
+
+async def test_a_word_that_nobody_understands_silences_nobody(opened, redis_client, hearing):
+    socket = await opened("system")
+    await socket.frame()
+    await hearing()
+    await _thread(partial(control._tell, {"type": "control", "about": "frame"}))
+    await _thread(partial(control.show, "mode.changed", {"n": 1}))
+    assert (await socket.frame())["data"] == {"n": 1}
+
+
+def test_a_word_costs_a_caller_little_while_redis_is_away(settings, caplog):
+    settings.CHANNEL_LAYERS = {
+        "default": {
+            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+            "CONFIG": {"hosts": [{"address": "unix:///nowhere/redis.sock"}]},
+        }
+    }
+    control.show("mode.changed", {})
+    assert [record.msg["event"] for record in caplog.records if isinstance(record.msg, dict)] == ["control_not_told"]
+
+
+@pytest.fixture
+def hearing(redis_client, settings):
+    """Waits until this process has subscribed to what others say."""
+
+    channel = f"{settings.CHANNEL_LAYERS['default']['CONFIG']['prefix']}__group__control"
+
+    async def subscribed() -> None:
+        await asyncio.to_thread(until, lambda: redis_client.pubsub_numsub(channel)[0][1])
+
+    return subscribed
+
+
+def _clients(channel: str):
+    return list(broadcaster.current()._feeds[channel].clients)
+
+
 async def test_nor_its_keys_even_if_a_ticket_opened_it(account, redis_client, monkeypatch):
     monkeypatch.setattr(consumers, "RECHECK_SECONDS", 0.05)
     row, key = await _thread(credentials.create_api_key, name="soar", role="analyst", expires_at=None, actor=ADMIN)
@@ -249,10 +366,10 @@ async def test_a_query_with_too_many_fields_is_refused():
     assert await code_of(Socket(application, path(**{f"f{number}": "1" for number in range(50)}))) == 1008
 
 
-async def test_small_inbound_text_is_ignored(opened, redis_client):
+async def test_a_small_object_that_a_client_says_is_ignored(opened, redis_client):
     socket = await opened()
     await socket.frame()
-    await socket.send_to(text_data="{" * 4_096)
+    await socket.send_to(text_data='{"type": "ping"}')
     alerts(redis_client, range(1))
     assert (await socket.frame())["type"] == "alert.created"
 
@@ -264,13 +381,44 @@ async def test_small_inbound_text_is_ignored(opened, redis_client):
         ({"text_data": "é" * 2_049}, 1009),
         ({"bytes_data": b"\x00"}, 1008),
         ({"bytes_data": b"x" * 5_000}, 1009),
+        ({"text_data": "{" * 4_096}, 1008),
+        ({"text_data": "GET / HTTP/1.1"}, 1008),
+        ({"text_data": "[1]"}, 1008),
     ],
+    ids=["long", "long in UTF-8", "binary", "long binary", "half an object", "no JSON", "no object"],
 )
-async def test_large_or_binary_inbound_frames_close_the_socket(opened, redis_client, frame, code):
+async def test_inbound_garbage_closes_the_socket(opened, redis_client, frame, code):
     socket = await opened()
     await socket.send_to(**frame)
     assert await socket.close_code() == code
     await socket.wait(timeout=30)
+
+
+async def test_a_client_that_never_stops_talking_is_closed(opened, redis_client, monkeypatch):
+    monkeypatch.setattr(consumers, "INBOUND_FRAMES", 3)
+    socket = await opened()
+    for _ in range(4):
+        await socket.send_to(text_data="{}")
+    assert await socket.close_code() == 1008
+    await socket.wait(timeout=30)
+
+
+async def test_a_flood_of_connects_from_one_address_is_refused_and_others_come_in(redis_client, monkeypatch):
+    monkeypatch.setattr(limits, "_policy", lambda name: Policy(name, 2, 60))
+
+    async def comes_in(address: str) -> bool:
+        socket = Socket(application, path(ticket=tickets.issue(actor=ANALYST)))
+        socket.scope["client"] = (address, 1)
+        await socket.connect(timeout=30)
+        first = await socket.receive_output(timeout=30)
+        if is_in := first["type"] == "websocket.send":
+            await socket.disconnect(timeout=30)
+        else:
+            assert first["code"] == 1013
+        return bool(is_in)
+
+    assert [await comes_in("203.0.113.1") for _ in range(3)] == [True, True, False]
+    assert await comes_in("203.0.113.2")
 
 
 def test_the_secrets_of_a_query_do_not_stay_in_the_scope():

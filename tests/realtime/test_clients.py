@@ -83,7 +83,7 @@ async def test_all_clients_are_sent_the_very_same_encoding(feed, join):
 
 
 async def test_a_full_queue_drops_that_client_with_4008_and_no_other(feed, join, monkeypatch):
-    monkeypatch.setattr(clients, "QUEUE_CHARACTERS", 10 * len(frame(10).message((START, START))["text"]))
+    monkeypatch.setattr(clients, "QUEUE_FRAMES", 10)
     healthy, stuck, before = Transport(), Transport(is_stuck=True), dropped("slow")
     join(healthy)
     slow = join(stuck)
@@ -99,21 +99,30 @@ async def test_a_full_queue_drops_that_client_with_4008_and_no_other(feed, join,
     assert len(healthy.messages) == 12
 
 
-async def test_a_burst_that_comes_faster_than_a_client_can_read_does_not_drop_it(feed, join):
-    """Ten thousand alerts at once, of the size they have: the client has taken none when the last is there."""
-    transport = Transport()
-    client = join(transport)
-    padding = "x" * 900
-    for number in range(1, 10_001):
-        feed.publish(Frame("alert.created", 0, (number, 0), f'{{"n":"{padding}"}}'))
-    for _ in range(10_000 // clients.TURN_FRAMES):
-        await settled()
+async def test_the_queue_holds_256_frames(feed, join):
+    client = join(Transport(is_stuck=True))
+    await settled()
+    feed.publish(frame(1))
+    await settled()  # this one is with the transport
+    for number in range(2, 258):
+        feed.publish(frame(number))
     assert client in feed.clients
-    assert len(transport.messages) == 10_000
+    feed.publish(frame(258))
+    assert client not in feed.clients
+
+
+async def test_a_replay_does_not_count_against_the_queue(feed):
+    client, _gate = join_gated(feed)
+    client.replay(frame(number).message(((number, 0), START)) for number in range(1, 5_001))
+    client.start()
+    feed.publish(frame(5_001))
+    await settled()
+    assert client in feed.clients
+    await client.leave()
 
 
 async def test_what_was_taken_does_not_count_against_the_queue(feed, join, monkeypatch):
-    monkeypatch.setattr(clients, "QUEUE_CHARACTERS", 500)
+    monkeypatch.setattr(clients, "QUEUE_FRAMES", 2)
     transport = Transport()
     join(transport)
     for number in range(1, 101):
@@ -149,39 +158,7 @@ async def test_a_send_that_takes_too_long_drops_the_client(feed, join):
     assert dropped("stalled") == before + 1
 
 
-async def test_a_client_that_shows_the_past_is_dropped_although_it_keeps_reading(feed, join):
-    """It takes a frame each second, and two come."""
-    before, seconds = dropped("slow"), 0
-    client, gate = join_gated(feed)
-    client.start()
-    while client in feed.clients and seconds < 1_000:
-        feed.publish(frame(2 * seconds + 1))
-        feed.publish(frame(2 * seconds + 2))
-        client.inspect(float(seconds))
-        gate.release()
-        await settled()
-        seconds += 1
-    assert clients.LAG_SECONDS < seconds < 3 * clients.LAG_SECONDS
-    assert dropped("slow") == before + 1
-    await client.leave()
-
-
-async def test_a_client_that_lags_no_further_than_it_may_stays(feed):
-    """It is always some frames behind, which is not the same as ever further."""
-    client, gate = join_gated(feed)
-    client.start()
-    for number in range(1, 6):
-        feed.publish(frame(number))
-    for second in range(200):
-        feed.publish(frame(second + 6))
-        client.inspect(float(second))
-        gate.release()
-        await settled()
-    assert client in feed.clients
-    await client.leave()
-
-
-def join_gated(feed) -> tuple[Client, asyncio.Semaphore]:
+def join_gated(feed, **options) -> tuple[Client, asyncio.Semaphore]:
     """A client, not started yet, whose socket takes a frame for each release of the semaphore. Its times are the test's own."""
     gate = asyncio.Semaphore(0)
 
@@ -189,9 +166,58 @@ def join_gated(feed) -> tuple[Client, asyncio.Semaphore]:
         if message["type"] == "websocket.send":
             await gate.acquire()
 
-    client = Client("alerts", send, frozenset(ALERTS.types), feed.clients.discard)
+    client = Client("alerts", send, frozenset(ALERTS.types), feed.clients.discard, **options)
     feed.admit(client, [])
     return client, gate
+
+
+async def test_a_frame_that_comes_alone_is_written_at_once(feed):
+    written: list[bytes] = []
+
+    def write(ready: bytes) -> bool:
+        written.append(ready)
+        return True
+
+    client, _gate = join_gated(feed, write_now=write)
+    client.start()
+    await settled()
+    feed.publish(frame(1), is_alone=True)
+    assert written == [frame(1).message(((1, 0), START))["frame"]]
+    await client.leave()
+
+
+async def test_a_frame_is_never_written_before_those_that_wait(feed):
+    written: list[bytes] = []
+
+    def write(ready: bytes) -> bool:
+        written.append(ready)
+        return True
+
+    transport = Transport()
+    client = Client("alerts", transport.send, frozenset(ALERTS.types), feed.clients.discard, write)
+    feed.admit(client, [])
+    client.start()
+    await settled()
+    feed.publish(frame(1))
+    feed.publish(frame(2), is_alone=True)
+    await settled()
+    assert written == []
+    assert len(transport.messages) == 2
+    await client.leave()
+
+
+async def test_a_frame_of_the_present_state_leads_no_id_back(feed):
+    transport = Transport()
+    client = Client("alerts", transport.send, frozenset({"alert.created"}), feed.clients.discard)
+    reached = ((9, 0), (9, 0))
+    feed.resume(client, hello(ALERTS, reached), [], reached, reached)
+    client.start()
+    feed.show("alert.created", {"n": 1})
+    feed.show("alert.updated", {"n": 2})
+    await settled()
+    [_, shown] = transport.messages
+    assert '"id":"9-0_9-0"' in shown["text"]
+    await client.leave()
 
 
 async def test_an_idle_client_is_never_dropped(feed, join):

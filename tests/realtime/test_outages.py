@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from aurora.actors import Actor
+from aurora.bus import control, streams
 from aurora.bus import redis as clients
-from aurora.bus import streams
 from realtime import broadcaster
 from realtime.messages import CHANNELS
 from tests.cast import ANALYST
@@ -70,6 +70,39 @@ async def test_after_an_outage_clients_catch_up_by_themselves(own_redis, peers):
     await start(own_redis)
     alerts(client_of(own_redis), range(1, 4))
     assert [number in await peer.text() for number in ('"n":1', '"n":2', '"n":3')] == [True] * 3
+
+
+async def test_who_watches_the_system_is_told_that_redis_is_away_and_back(own_redis, peers):
+    peer = await peers("system")
+    await peer.text()
+    await stop(own_redis)
+    assert '"data":{"is_bus_available":false}' in await peer.text()
+    await start(own_redis)
+    assert '"data":{"is_bus_available":true}' in await peer.text()
+
+
+async def test_after_an_outage_everybody_is_asked_again_for_a_word_may_have_been_missed(own_redis, peers):
+    peer = await peers()
+    await peer.text()
+    assert not peer.client.doubted.is_set()
+    await stop(own_redis)
+    await start(own_redis)
+    async with asyncio.timeout(30):
+        await peer.client.doubted.wait()
+
+
+async def test_words_of_other_processes_are_heard_again_after_an_outage(own_redis, peers):
+    peer = await peers("system")
+    await peer.text()
+    await stop(own_redis)
+    await start(own_redis)
+    heard = ""
+    async with asyncio.timeout(60):
+        while '"name":"again"' not in heard:
+            await asyncio.to_thread(control.show, "breaker.changed", {"name": "again"})
+            while peer.sent.qsize():
+                heard += await peer.text()
+            await asyncio.sleep(0.05)
 
 
 async def test_redis_restarted_empty_gives_a_gap_and_goes_on(own_redis, peers):

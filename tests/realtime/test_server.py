@@ -92,7 +92,6 @@ async def test_fifty_clients_get_two_hundred_events_in_order_while_others_die(se
 
 
 async def test_a_peer_that_reads_no_more_is_dropped_and_its_connection_ended(served, redis_client, monkeypatch):
-    monkeypatch.setattr(clients, "QUEUE_CHARACTERS", 256 * 20_000)
     monkeypatch.setattr(clients, "CLOSE_SECONDS", 0.05)
     monkeypatch.setattr(protocol, "LINGER_SECONDS", 0.05)
     small = socket.create_connection(served.listener.getsockname())
@@ -110,6 +109,21 @@ async def test_a_peer_that_reads_no_more_is_dropped_and_its_connection_ended(ser
     stalled.transport.abort()
     for peer in healthy:
         await peer.close()
+
+
+async def test_a_ready_frame_is_what_the_server_would_have_made(served, redis_client):
+    """Of every length that a frame's head has a form for, alone and in a crowd."""
+    peer = await served.open()
+    texts = ["", "é" * 60, "x" * 125, "x" * 126, "x" * 70_000]
+    for text in texts:
+        await asyncio.to_thread(publish, redis_client, streams.ALERTS, "alert.created", {"x": text})
+        assert orjson.loads(await peer.recv())["data"] == {"x": text}
+    with redis_client.pipeline() as pipeline:
+        for text in texts:
+            publish(pipeline, streams.ALERTS, "alert.created", {"x": text})
+        await asyncio.to_thread(pipeline.execute)
+    assert [orjson.loads(await peer.recv())["data"]["x"] for _ in texts] == texts
+    await peer.close()
 
 
 async def test_a_stopping_server_says_1012(served, redis_client):
