@@ -21,6 +21,7 @@ HANDLED = Counter("aurora_bus_handled_total", "Messages handled, or skipped as a
 FAILED = Counter("aurora_bus_failed_total", "Handlings that raised.", ["group"])
 BURIED = Counter("aurora_bus_buried_total", "Messages moved to the dead letters.", ["group"])
 REDELIVERED = Counter("aurora_bus_redelivered_total", "Deliveries of a message after its first.", ["group"])
+CUT = Counter("aurora_bus_entries_cut_total", "Entries removed beyond a stream's cap, finished or not.", ["stream"])
 HANDLING = Histogram("aurora_bus_handling_seconds", "Time in the handler.", ["group"])
 PUBLISHED = Counter("aurora_outbox_published_total", "Events moved from the outbox to their streams.")
 PUBLISHING = Histogram(

@@ -24,8 +24,23 @@ from aurora.bus.groups import Entry, GroupConsumer
 FINISH_SECONDS = 8.0
 """How long a stop waits for handlers that run; the whole stop takes no more than 10 s."""
 LONGEST_TICK_SECONDS = 1.0
+LARGEST_KEPT = 10_000
+"""Failed entries whose leases are kept; what fails beyond that comes again after the claim time."""
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What is to become of an entry that a handler has let go of."""
+
+    is_done: bool
+    """True: it is acknowledged. False: it has been seen to, or stays pending and is taken over after the claim time."""
+    kept_seconds: float = 0.0
+    """How long its lease is kept before that, so that it comes again later. It dies with us: then the entry comes again sooner."""
+
+
+DONE, LEFT = Settled(is_done=True), Settled(is_done=False)
 
 
 @dataclass(slots=True)
@@ -39,12 +54,12 @@ class _Held:
 
 
 class Pump:
-    """`settle` handles one entry in a handler thread; True: acknowledge it, False: it has been seen to, or stays pending."""
+    """`settle` handles one entry in a handler thread."""
 
     def __init__(
         self,
         consumer: GroupConsumer,
-        settle: Callable[[Entry], bool],
+        settle: Callable[[Entry], Settled],
         *,
         claim_seconds: float,
         concurrency: int,
@@ -59,6 +74,8 @@ class Pump:
         self._lock = threading.Lock()
         self._held: dict[str, _Held] = {}
         self._finished: list[str] = []
+        self._kept: dict[str, float] = {}
+        """Entries that failed, and until when their leases are kept."""
         self._waiting: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
         self._has_room = threading.Event()
 
@@ -93,6 +110,8 @@ class Pump:
             is_more_to_claim = self._take_over()
             self._next_tick = time.monotonic() + (0 if is_more_to_claim else self._tick_seconds)
         remaining = max(0.0, self._next_tick - time.monotonic())
+        if len(self._finished) * 2 >= self._capacity:
+            self._acknowledge()
         if room := self._room():
             self._take(self._consumer.read(count=room, block_ms=min(int(remaining * 1000), clients.BLOCK_MS)))
         else:
@@ -118,6 +137,8 @@ class Pump:
             # A group that was made again reads what we still hold a second time.
             fresh = [entry for entry in entries if entry.entry_id not in self._held]
             self._held.update((entry.entry_id, _Held(entry, now)) for entry in fresh)
+            for entry in fresh if self._kept else ():
+                self._kept.pop(entry.entry_id, None)
         for entry in fresh:
             self._waiting.put(entry)
 
@@ -126,28 +147,38 @@ class Pump:
         now = time.monotonic()
         with self._lock:
             held = list(self._held.values())
+            self._kept = {entry_id: until for entry_id, until in self._kept.items() if until > now}
+            kept = list(self._kept)
         for one in held:
             if one.started and not one.is_overdue and now - one.started > self._timeout:
                 one.is_overdue = True
                 log.error("handler_overdue", **self._names(one.entry), seconds=round(now - one.started, 1))
         aged = [one for one in held if not one.is_overdue and now - one.taken >= self._tick_seconds / 2]
-        self._consumer.extend([one.entry.entry_id for one in aged])
+        self._consumer.extend([*(one.entry.entry_id for one in aged), *kept])
 
     def _serve(self) -> None:
-        while (entry := self._waiting.get()) is not None:
+        held, waiting, finished_enough = self._held, self._waiting, max(1, self._capacity // 2)
+        while (entry := waiting.get()) is not None:
+            # One key of a dict is read in one step: this needs no lock, as the changes below do.
+            held[entry.entry_id].started = time.monotonic()
+            settled = self._settle(entry)
             with self._lock:
-                self._held[entry.entry_id].started = time.monotonic()
-            is_done = self._settle(entry)
-            with self._lock:
-                if is_done:
+                if settled.is_done:
                     self._finished.append(entry.entry_id)
                 else:
-                    self._held.pop(entry.entry_id)
-                    self._has_room.set()
-            if self._waiting.empty():
+                    self._let_go(entry.entry_id, settled.kept_seconds)
+            if waiting.empty():
                 close_old_connections()
-            if self._waiting.empty() or len(self._finished) * 2 >= self._capacity:
                 self._acknowledge_or_leave()
+            elif len(self._finished) >= finished_enough:
+                self._has_room.set()  # the pump acknowledges, while this thread goes on
+
+    def _let_go(self, entry_id: str, kept_seconds: float) -> None:
+        held = self._held.pop(entry_id)
+        # What ran too long has lost its lease already, and may be with another.
+        if kept_seconds > 0 and not held.is_overdue and len(self._kept) < LARGEST_KEPT:
+            self._kept[entry_id] = time.monotonic() + kept_seconds
+        self._has_room.set()
 
     def _acknowledge_or_leave(self) -> None:
         try:

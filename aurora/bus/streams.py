@@ -22,6 +22,9 @@ DEAD_LETTER = "aurora:dead_letter"
 Client = Any
 """A Redis client. redis-py's annotations of the stream commands leave open what the answers hold, so they are no help."""
 
+VERSION = b"1"
+"""Of an entry's form. An entry without a `version` is of this one; whoever changes the form, writes another."""
+
 STREAMS = (ALERTS, AGENT_TASKS, AGENT_RESULTS, CASES, SYSTEM, AUDIT, DEAD_LETTER)
 
 
@@ -42,14 +45,17 @@ class Message:
 
 def text_of(fields: Mapping[bytes, bytes], name: str) -> str:
     """One field of an entry as text; empty when it is absent. Never raises."""
-    return fields.get(name.encode(), b"").decode("utf-8", "replace")
+    value = fields.get(name.encode())
+    return value.decode("utf-8", "replace") if value else ""
 
 
 def decode(stream: str, entry_id: str, fields: Mapping[bytes, bytes]) -> Message:
-    """An entry as a Message. Raises Invalid for what no reader could ever make sense of."""
+    """An entry as a Message. Raises Invalid for what no reader could ever make sense of, and for what only a later version could."""
     event_id, event_type = text_of(fields, "id"), text_of(fields, "type")
     if not event_id or not event_type:
         raise Invalid("The entry has no `id` or no `type`")
+    if b"version" in fields and fields[b"version"] != VERSION:
+        raise Invalid(f"Of a version that this one does not know: {text_of(fields, 'version')[:20]!r}")
     try:
         data = orjson.loads(fields.get(b"data", b""))
     except orjson.JSONDecodeError as error:

@@ -1,4 +1,8 @@
-"""Keeping the streams short: what every group has finished goes, except for a tail that sockets replay from."""
+"""Keeping the streams short: what every group has finished goes, except for a tail that sockets replay from.
+
+A group that is never read any more would keep its stream for ever, and a full Redis refuses everybody. So there is a cap, far beyond any backlog
+that is worked off: from four fifths of it on there is an alarm each minute, and beyond it the oldest entries go, finished or not.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import structlog
+from django.conf import settings
 
+from aurora.bus import metrics, streams
 from aurora.bus import redis as clients
-from aurora.bus import streams
 
 KEPT_ENTRIES = 10_000
 """A stream's newest entries, kept although finished: sockets that were away replay them."""
 FORGOTTEN_SECONDS = 3_600.0
 """After this long without a sign of life a consumer with nothing pending is taken for dead; a live one gives one every few seconds."""
+
+ALARM_FROM = 0.8
+"""Of the cap."""
 
 log = structlog.get_logger(__name__)
 
@@ -25,7 +33,7 @@ def trim_all() -> dict[str, int]:
 
 
 def trim(client: streams.Client, stream: str, *, kept: int = KEPT_ENTRIES) -> int:
-    """Removes entries beyond the newest `kept`, but none that a group has not finished; how many.
+    """Removes entries beyond the newest `kept`, but none that a group has not finished unless the stream is beyond its cap; how many.
 
     Entries go in Redis's own blocks of 100 or so, so somewhat more than `kept` may stay.
     """
@@ -33,13 +41,32 @@ def trim(client: streams.Client, stream: str, *, kept: int = KEPT_ENTRIES) -> in
     for group in groups:
         _forget_dead_consumers(client, stream, group["name"])
     excess = int(client.xlen(stream)) - kept
-    if excess <= 0:
-        return 0
+    removed = _trim_finished(client, stream, groups, excess) if excess > 0 else 0
+    return removed + _cap(client, stream, groups)
+
+
+def _trim_finished(client: streams.Client, stream: str, groups: Sequence[dict[str, Any]], excess: int) -> int:
     # LIMIT bounds what goes, so one command respects both: the groups' progress and the tail. The groups only ever move on, so a floor that
     # is old by now is merely too careful.
     removed = int(client.xtrim(stream, minid=_floor(client, stream, groups), approximate=True, limit=excess))
     if removed:
         log.info("stream_trimmed", stream=stream, removed=removed)
+    return removed
+
+
+def _cap(client: streams.Client, stream: str, groups: Sequence[dict[str, Any]]) -> int:
+    """Alarms, and removes what is beyond the cap; how many."""
+    length, cap = int(client.xlen(stream)), settings.BUS_STREAM_CAP
+    if length <= cap * ALARM_FROM:
+        return 0
+    behind = min(groups, key=lambda group: streams.place_of(group["last-delivered-id"]), default=None)
+    told = {"stream": stream, "entries": length, "cap": cap, "slowest_group": behind["name"].decode() if behind else ""}
+    if length <= cap:
+        log.error("stream_nearly_full", **told)
+        return 0
+    removed = int(client.xtrim(stream, maxlen=cap, approximate=False))
+    metrics.CUT.labels(stream).inc(removed)
+    log.critical("stream_cut", removed=removed, **told)
     return removed
 
 

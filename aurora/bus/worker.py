@@ -8,7 +8,7 @@ What becomes of a message, by how `handle` ended:
 | raised Invalid or Denied (or is no readable message) | is buried at once: it stays wrong                                  |
 | raised Unavailable, or a Redis connection error      | comes again, after `retry_after` or the claim time; not counted    |
 | found PostgreSQL away                                | is tried again here until PostgreSQL is back; not counted          |
-| raised anything else, Missing and Conflict too       | comes again after the claim time; buried after the last delivery   |
+| raised anything else, Missing and Conflict too       | comes again, each time later; buried after the last delivery       |
 
 Missing and Conflict are tried again because a state may still change: the other transaction commits, the replica catches up.
 """
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import enum
 import threading
+import time
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
@@ -29,13 +30,15 @@ from django.utils import timezone
 from aurora.bus import dead_letters, metrics, registry, streams
 from aurora.bus.backoff import Backoff
 from aurora.bus.groups import Entry, GroupConsumer
-from aurora.bus.pump import Pump
+from aurora.bus.pump import DONE, LEFT, Pump, Settled
 from aurora.bus.streams import Message
 from aurora.errors import Denied, Invalid, Unavailable
 from aurora.ids import uuid_or_none
 from aurora.models import ProcessedEvent
 from aurora.observability import tracing
 from aurora.resilience.availability import is_outage
+
+LONGEST_DELAY_SECONDS = 600.0
 
 log = structlog.get_logger(__name__)
 
@@ -107,25 +110,27 @@ class _Settler:
         self._handled = metrics.HANDLED.labels(worker.group)
         self._handling = metrics.HANDLING.labels(worker.group)
 
-    def settle(self, entry: Entry) -> bool:
-        """Whether the entry is to be acknowledged. Never raises: what could not be settled stays pending and comes again."""
+    def settle(self, entry: Entry) -> Settled:
+        """What is to become of the entry. Never raises: what could not be settled stays pending and comes again."""
         worker = self._worker
         if entry.deliveries > 1:
             metrics.REDELIVERED.labels(worker.group).inc()
-        with structlog.contextvars.bound_contextvars(
+        tokens = structlog.contextvars.bind_contextvars(
             stream=worker.stream,
             group=worker.group,
             entry_id=entry.entry_id,
             event_id=streams.text_of(entry.fields, "id"),
             deliveries=entry.deliveries,
-        ):
-            try:
-                return self._settle(entry)
-            except Exception:  # a worker must survive that PostgreSQL or Redis is away now
-                log.exception("message_left_pending")
-                return False
+        )
+        try:
+            return self._settle(entry)
+        except Exception:  # a worker must survive that PostgreSQL or Redis is away now
+            log.exception("message_left_pending")
+            return LEFT
+        finally:
+            structlog.contextvars.reset_contextvars(**tokens)
 
-    def _settle(self, entry: Entry) -> bool:
+    def _settle(self, entry: Entry) -> Settled:
         if entry.deliveries > settings.BUS_MAX_DELIVERIES:
             # Nobody came as far as to count: each of its handlers was killed.
             return self._bury(entry, "None of its deliveries came to an end")
@@ -135,7 +140,7 @@ class _Settler:
                 self._handle(message)
         except Exception as error:  # noqa: BLE001 - whatever a handler raises becomes a verdict, logged there
             return self._judge(entry, error)
-        return True
+        return DONE
 
     def _is_for_us(self, message: Message) -> bool:
         worker = self._worker
@@ -155,17 +160,18 @@ class _Settler:
 
     def _handle(self, message: Message) -> None:
         worker = self._worker
-        with (
-            tracing.span(f"{worker.name} {message.type}", traceparent=message.traceparent),
-            self._handling.time(),
-        ):
+        began = time.perf_counter()
+        with tracing.span(f"{worker.name} {message.type}", traceparent=message.traceparent):
             try:
                 is_first = self._handle_while_postgres_comes_and_goes(message)
             except Exception as error:
                 # Here, and not in _judge, so that the line bears the trace and the event.
                 _log_failure(error)
                 raise
-            log.debug("message_handled" if is_first else "message_already_handled", type=message.type)
+            finally:
+                self._handling.observe(time.perf_counter() - began)
+            if not is_first:
+                log.debug("message_already_handled", type=message.type)
         self._handled.inc()
 
     def _handle_while_postgres_comes_and_goes(self, message: Message) -> bool:
@@ -192,24 +198,30 @@ class _Settler:
             self._worker.handle(message)
         return True
 
-    def _judge(self, entry: Entry, error: Exception) -> bool:
+    def _judge(self, entry: Entry, error: Exception) -> Settled:
         metrics.FAILED.labels(self._worker.group).inc()
         verdict = verdict_on(error)
         close_old_connections()
         if verdict is Verdict.LATER:
             seconds = error.retry_after if isinstance(error, Unavailable) else settings.BUS_CLAIM_SECONDS
             self._consumer.postpone(entry, seconds=seconds)
-            return False
+            return LEFT
         if verdict is Verdict.BURY or entry.deliveries >= settings.BUS_MAX_DELIVERIES:
             return self._bury(entry, f"{type(error).__name__}: {error}")
-        return False
+        return Settled(is_done=False, kept_seconds=delay_after(entry.deliveries) - settings.BUS_CLAIM_SECONDS)
 
-    def _bury(self, entry: Entry, error: str) -> bool:
-        """False: burying acknowledges by itself, in one step with the entry among the dead letters."""
+    def _bury(self, entry: Entry, error: str) -> Settled:
+        """Burying acknowledges by itself, in one step with the entry among the dead letters."""
         dead_letters.bury(stream=self._worker.stream, group=self._worker.group, entry=entry, error=error)
         metrics.BURIED.labels(self._worker.group).inc()
         log.error("message_buried", error=error)
-        return False
+        return LEFT
+
+
+def delay_after(deliveries: int) -> float:
+    """Seconds until a message that failed for the nth time comes again: the claim time, doubled each time, at most LONGEST_DELAY_SECONDS."""
+    claim: float = settings.BUS_CLAIM_SECONDS
+    return max(claim, min(LONGEST_DELAY_SECONDS, claim * 2.0 ** min(deliveries - 1, 20)))
 
 
 def _log_failure(error: Exception) -> None:

@@ -100,4 +100,4 @@ def dead_consumer(group: str = Noting.group) -> tuple[GroupConsumer, list[Entry]
 
 def settle(worker: Worker, consumer: GroupConsumer, entry: Entry) -> bool:
     """What a handler thread does with one entry, without the acknowledgement that follows."""
-    return _Settler(worker, consumer, threading.Event()).settle(entry)
+    return _Settler(worker, consumer, threading.Event()).settle(entry).is_done

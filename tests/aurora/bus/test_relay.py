@@ -192,7 +192,10 @@ def test_a_relay_that_loses_its_postgres_session_gets_another(start, redis_clien
 
 def _terminate_the_relay() -> bool:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'aurora-relay'")
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name = 'aurora-relay' AND datname = current_database()"
+        )
         return bool(cursor.fetchall())
 
 

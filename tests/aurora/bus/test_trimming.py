@@ -60,6 +60,23 @@ def test_a_stream_without_groups_keeps_its_tail(redis_client, entry_ids):
     assert 200 <= redis_client.xlen(STREAM) <= 300
 
 
+def test_a_stream_that_is_nearly_full_raises_an_alarm_and_loses_nothing(redis_client, entry_ids, settings, events):
+    settings.BUS_STREAM_CAP = ENTRIES + 10
+    redis_client.xgroup_create(STREAM, AlsoNoting.group, id="0")
+    assert trimming.trim(redis_client, STREAM, kept=0) == 0
+    [line] = events("stream_nearly_full")
+    assert (line["stream"], line["entries"], line["slowest_group"]) == (STREAM, ENTRIES, AlsoNoting.group)
+    assert redis_client.xlen(STREAM) == ENTRIES
+
+
+def test_beyond_its_cap_a_stream_loses_its_oldest_entries_with_an_alarm(redis_client, entry_ids, settings, events):
+    settings.BUS_STREAM_CAP = ENTRIES - 50
+    redis_client.xgroup_create(STREAM, AlsoNoting.group, id="0")
+    assert trimming.trim(redis_client, STREAM) == 50
+    assert [line["removed"] for line in events("stream_cut")] == [50]
+    assert [entry_id for entry_id, _ in redis_client.xrange(STREAM)] == entry_ids[50:]
+
+
 def test_every_stream_is_looked_at_and_none_needs_to_exist(redis_client):
     assert trimming.trim_all() == dict.fromkeys(streams.STREAMS, 0)
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 import structlog
 from django.db import connection
 
 from aurora.bus import registry, streams
+from aurora.bus.worker import LONGEST_DELAY_SECONDS, delay_after
 from aurora.errors import Conflict, Denied, Invalid, Missing, Unavailable
 from aurora.models import DeadLetter, ProcessedEvent
 from aurora.observability import tracing
-from tests.aurora.bus.conftest import MAX_DELIVERIES
+from tests.aurora.bus.conftest import CLAIM_SECONDS, MAX_DELIVERIES
 from tests.aurora.bus.scene import (
     STREAM,
     AlsoNoting,
@@ -67,6 +69,37 @@ def test_a_failed_message_comes_again_after_the_claim_time(start, redis_client):
     until(lambda: is_finished(redis_client))
     assert len(worker.seen) == 2
     assert effects() == {event_id: 1}
+
+
+@pytest.mark.parametrize(("deliveries", "claim_times"), [(1, 1), (2, 2), (3, 4), (4, 8)])
+def test_each_failure_makes_the_next_delivery_later(settings, deliveries, claim_times):
+    settings.BUS_CLAIM_SECONDS = 30
+    assert delay_after(deliveries) == 30 * claim_times
+
+
+def test_a_delay_does_not_grow_without_end(settings):
+    settings.BUS_CLAIM_SECONDS = 30
+    assert delay_after(1_000) == LONGEST_DELAY_SECONDS
+    settings.BUS_CLAIM_SECONDS = 2 * LONGEST_DELAY_SECONDS
+    assert delay_after(1) == 2 * LONGEST_DELAY_SECONDS
+
+
+def test_what_failed_twice_is_not_taken_over_after_the_claim_time_already(start, redis_client):
+    """Another worker is there all the time and would take it; neither may, before its time has come."""
+    seen: list[tuple[float, int]] = []
+
+    def fail(_message):
+        seen.append((time.monotonic(), structlog.contextvars.get_contextvars()["deliveries"]))
+        raise RuntimeError
+
+    publish(redis_client)
+    start(Noting(fail))
+    start(Noting(fail))
+    until(lambda: DeadLetter.objects.exists())
+    assert [deliveries for _, deliveries in seen] == [1, 2, 3]
+    (first, _), (second, _), (third, _) = seen
+    assert second - first >= CLAIM_SECONDS * 0.9
+    assert third - second >= CLAIM_SECONDS * 1.9
 
 
 def test_a_failed_handling_is_logged_once_with_its_traceback_and_names(start, redis_client, events):
@@ -167,8 +200,9 @@ def test_what_may_change_is_left_pending(redis_client, error):
         {"type": ""},
         {"id": "not-a-uuid"},
         {"id": "x" * 500, "type": "y" * 500},
+        {"version": "2"},
     ],
-    ids=["no JSON", "no object", "deep", "no UTF-8", "NUL", "no type", "no UUID", "long names"],
+    ids=["no JSON", "no object", "deep", "no UTF-8", "NUL", "no type", "no UUID", "long names", "later version"],
 )
 def test_what_cannot_be_read_is_buried_at_once_and_stops_nobody(start, redis_client, fields):
     redis_client.xadd(STREAM, {"id": "0190a6f4-0000-7000-8000-000000000000", "type": "thing.happened"} | fields)
