@@ -99,6 +99,7 @@ class AgentAnswer(Answer):
     enabled: bool
     transport: Annotated[str, one_of(Transport.values)]
     endpoint: str | None
+    has_bearer: bool = Field(description="Whether a bearer token is kept for the endpoint; it is never shown.")
     failure_threshold: int = Field(ge=1)
     reset_timeout: float = Field(gt=0, description="Seconds.")
     timeout: float = Field(gt=0, description="Seconds.")

@@ -1,30 +1,37 @@
-"""Calling an agent: its breaker before it, attempts around it, a time limit on each."""
+"""Calling an agent: a place in its bulkhead, its breaker before it, attempts around it, a time limit on each and on all."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeout
-from contextvars import copy_context
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import structlog
 from django.conf import settings
-from django.db import close_old_connections
 
-from agents import registry
+from agents import calls, metrics, registry
+from agents.analysis_run import AnalysisRun
 from agents.builtin import ANALYSES
 from agents.builtin.contract import Output, Task, Think
 from agents.models import Agent
-from aurora.errors import AuroraError, Conflict, Unavailable
+from agents.states import Transport
+from aurora.errors import AuroraError, Conflict, Denied, Invalid, Missing, Unavailable
 from aurora.resilience.availability import is_outage
+from aurora.resilience.breaker import BreakerOpen
+from aurora.resilience.bulkhead import Bulkhead, Bulkheads
+from aurora.resilience.metrics import REFUSALS
 from aurora.resilience.retry import RetryBudgets, retry_call
+
+QUEUE_SECONDS = 5.0
+"""How long a caller waits for a place when all are taken; as many may wait as there are places."""
+LONGEST_SECONDS = 840.0
+"""All attempts of one dispatch together, however they are configured: below the time after which a worker loses its task."""
 
 log = structlog.get_logger(__name__)
 
-_threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="agent")
 _budgets = RetryBudgets()
+_bulkheads = Bulkheads()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,71 +47,162 @@ class AgentFailed(Unavailable):
     """No attempt succeeded. The sentence is the contract's; `reason` says what happened, for logs and the investigation."""
 
     def __init__(self, error: BaseException) -> None:
-        self.reason = f"{type(error).__name__}: {error}"
+        self.reason = _told(error)
         super().__init__("Agent service unavailable")
+
+
+@dataclass(slots=True)
+class Place:
+    """Leave to dispatch to one agent now."""
+
+    agent: Agent
+    bulkhead: Bulkhead
+
+
+@contextmanager
+def reserve(agent_type: str, *, wait: float, limit: int | None = None) -> Iterator[Place]:
+    """A place at the agent: one of its `max_concurrency` in this process, or of `limit` if that is less.
+
+    Raises Missing for an unknown agent, Conflict for a disabled one, BulkheadFull when no place became free within `wait` seconds.
+    """
+    agent = registry.find(agent_type)
+    if not agent.enabled:
+        raise Conflict(f"The agent {agent.agent_type} is disabled")
+    bulkhead = _bulkheads.of(agent.agent_type)
+    places = min(agent.max_concurrency, limit or agent.max_concurrency)
+    with bulkhead.place(limit=places, queue=places if wait else 0, wait=wait):
+        yield Place(agent, bulkhead)
 
 
 def dispatch(*, task: Task, think: Think) -> Dispatched:
     """Asks the agent of `task.agent_type`. `think` receives its thoughts as they come.
 
-    Raises Missing for an unknown agent, Conflict for a disabled one, BreakerOpen at once while its breaker is open, AgentFailed when no
-    attempt succeeded, and what the agent itself says is wrong with the task.
+    Raises what `reserve` does, BreakerOpen at once while its breaker is open, AgentFailed when no attempt succeeded, and what the agent
+    itself says is wrong with the task.
     """
-    agent = registry.find(task.agent_type)
-    if not agent.enabled:
-        raise Conflict(f"The agent {agent.agent_type} is disabled")
-    breaker, began = registry.breaker_of(agent), time.perf_counter()
-    attempts = 0
+    with reserve(task.agent_type, wait=QUEUE_SECONDS) as place:
+        return dispatch_from(place, task=task, think=think)
 
-    def attempt() -> Output:
-        nonlocal attempts
-        attempts += 1
-        return breaker.call(lambda: _call(agent, task, think))
 
-    def failed(number: int, error: BaseException) -> None:
+def dispatch_from(place: Place, *, task: Task, think: Think) -> Dispatched:
+    """`dispatch` for a caller that has its place already."""
+    attempts = _Attempts(place, task, think)
+    try:
+        output = attempts.make()
+    except BreakerOpen as error:
+        _note_refusal(attempts, error)
+        raise
+    except Exception as error:
+        is_declined = isinstance(error, (Invalid, Denied, Missing, Conflict))
+        attempts.note("declined" if is_declined else "failed", error)
+        if is_declined or is_outage(error):
+            raise
+        raise AgentFailed(error) from error
+    duration_ms = attempts.note("answered")
+    return Dispatched(output, attempts.made, duration_ms)
+
+
+def greet(agent: Agent) -> None:
+    """Asks an agent by A2A for its card, through its breaker: whether it is there. Raises BreakerOpen and what `client.ask` does."""
+    from agents import client
+
+    address = client.Address(agent.endpoint, registry.bearer_of(agent))
+    registry.breaker_of(agent).call(lambda: client.greet(address=address, timeout=registry.timeout_of(agent)))
+
+
+@dataclass
+class _Attempts:
+    """One dispatch, from its first attempt to its last."""
+
+    place: Place
+    task: Task
+    think: Think
+    made: int = 0
+    began: float = field(default_factory=time.monotonic)
+
+    def make(self) -> Output:
+        agent = self.place.agent
+        return retry_call(
+            self._attempt,
+            attempts=settings.RETRY_ATTEMPTS,
+            base_seconds=settings.RETRY_BASE_SECONDS,
+            deadline=self._deadline,
+            should_retry=lambda error: not is_outage(error),
+            on_failure=self._failed,
+            budget=_budgets.of(agent.agent_type),
+        )
+
+    def note(self, outcome: str, error: BaseException | None = None) -> float:
+        """Counts the dispatch as ended and returns how long it took, in milliseconds."""
+        seconds, agent_type = time.monotonic() - self.began, self.task.agent_type
+        metrics.DISPATCHED.labels(agent_type, outcome).inc()
+        metrics.SECONDS.labels(agent_type).observe(seconds)
+        calls.note(
+            agent_type,
+            task_id=self.task.task_id,
+            case_id=self.task.case_id,
+            outcome=outcome,
+            attempts=self.made,
+            duration_ms=round(seconds * 1000, 2),
+            error=_told(error) if error else "",
+        )
+        return round(seconds * 1000, 2)
+
+    @property
+    def _deadline(self) -> float:
+        whole = registry.timeout_of(self.place.agent) * settings.RETRY_ATTEMPTS
+        return self.began + min(whole, LONGEST_SECONDS)
+
+    def _attempt(self) -> Output:
+        permit_to_try = registry.breaker_of(self.place.agent).call
+
+        def call() -> Output:
+            self.made += 1
+            left = self._deadline - time.monotonic()
+            return _CALLS[self.place.agent.transport](
+                self.place, self.task, self.think, max(min(registry.timeout_of(self.place.agent), left), 0.001)
+            )
+
+        return permit_to_try(call)
+
+    def _failed(self, number: int, error: BaseException) -> None:
         log.warning(
             "agent_dispatch_failed",
-            agent_type=task.agent_type,
-            error=f"{type(error).__name__}: {error}",
-            case_id=task.case_id,
+            agent_type=self.task.agent_type,
+            error=_told(error),
+            case_id=self.task.case_id,
             attempt=number,
         )
 
-    try:
-        output = _attempt_all(agent, attempt, failed)
-    except Exception as error:
-        if isinstance(error, AuroraError) or is_outage(error):
-            raise
-        raise AgentFailed(error) from error
-    return Dispatched(output, attempts, round((time.perf_counter() - began) * 1000, 2))
+
+def _call_builtin(place: Place, task: Task, think: Think, timeout: float) -> Output:
+    analysis = ANALYSES.get(task.agent_type)
+    if analysis is None:
+        raise Conflict(f"The agent {task.agent_type} does not come with the product: it needs an endpoint")
+    return AnalysisRun(analysis, task, think, on_overtime=place.bulkhead.overstay).result(timeout)
 
 
-def _attempt_all(agent: Agent, attempt: Callable[[], Output], failed: Callable[[int, BaseException], None]) -> Output:
-    return retry_call(
-        attempt,
-        attempts=settings.RETRY_ATTEMPTS,
-        base_seconds=settings.RETRY_BASE_SECONDS,
-        deadline=time.monotonic() + registry.timeout_of(agent) * settings.RETRY_ATTEMPTS,
-        should_retry=lambda error: not is_outage(error),
-        on_failure=failed,
-        budget=_budgets.of(agent.agent_type),
-    )
+def _call_a2a(place: Place, task: Task, think: Think, timeout: float) -> Output:
+    # Half a second to import, and most installations have no such agent.
+    from agents import client
+
+    address = client.Address(place.agent.endpoint, registry.bearer_of(place.agent))
+    return client.ask(address=address, task=task, think=think, timeout=timeout)
 
 
-def _call(agent: Agent, task: Task, think: Think) -> Output:
-    """One call, bounded in time. The thread of a call that takes too long is given up, not killed: its queries have a time limit of their own."""
-    analysis = ANALYSES[agent.agent_type]
-    future = _threads.submit(copy_context().run, _in_thread, analysis, task, think)
-    try:
-        return future.result(timeout=registry.timeout_of(agent))
-    except FutureTimeout:
-        if future.done():
-            raise
-        raise TimeoutError(f"no answer within {registry.timeout_of(agent):g} s") from None
+_CALLS: dict[str, Callable[[Place, Task, Think, float], Output]] = {
+    Transport.BUILTIN.value: _call_builtin,
+    Transport.A2A.value: _call_a2a,
+}
 
 
-def _in_thread(analysis: Callable[[Task, Think], Output], task: Task, think: Think) -> Output:
-    try:
-        return analysis(task, think)
-    finally:
-        close_old_connections()
+def _note_refusal(attempts: _Attempts, error: BreakerOpen) -> None:
+    agent_type = attempts.task.agent_type
+    REFUSALS.labels(error.name).inc()
+    metrics.DISPATCHED.labels(agent_type, "refused").inc()
+    log.debug("agent_dispatch_refused", agent_type=agent_type, retry_after=error.retry_after)
+
+
+def _told(error: BaseException) -> str:
+    words = error.detail if isinstance(error, AuroraError) else str(error)
+    return f"{type(error).__name__}: {words}"

@@ -7,10 +7,12 @@ calls: whichever ends last moves the investigation on.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
+from django.db.models import F
 from django.utils import timezone
 
 from agents import events, incidents, journal
@@ -33,10 +35,23 @@ from aurora.errors import Invalid, Missing
 from cases import events as case_events
 from cases import lifecycle, triage
 from cases.models import Alert, Case
-from cases.states import ENDED_ALERTS, URGENT, AlertStatus, TimelineKind
+from cases.states import CLOSED_CASES, ENDED_ALERTS, URGENT, AlertStatus, TimelineKind
 
 ORCHESTRATOR = system("orchestrator")
 
+RESUME_WITHIN = timedelta(days=1)
+
+_AS_NEW: dict[str, Any] = {
+    "status": StepStatus.PENDING,
+    "output": {},
+    "attempts": 0,
+    "error": "",
+    "is_owed": False,
+    "started_at": None,
+    "finished_at": None,
+    "noted_at": None,
+}
+"""A step as the plan made it."""
 _CASE_LOCK = 0x41C5E5
 """Advisory lock under which alerts choose their case (two alerts of one incident at once must not open two) and are begun unasked."""
 
@@ -99,12 +114,51 @@ def advance(*, task_id: UUID) -> None:
         _conclude(investigation)
 
 
+def resume(*, agent_type: str, limit: int = 200) -> int:
+    """Begins again what investigations lack because the agent was down, now that it is back; how many. Their reports are written anew.
+
+    Steps older than a day are left, and those of closed cases: what they would find is no longer what was asked.
+    """
+    owed = InvestigationStep.objects.filter(
+        agent_type=agent_type, is_owed=True, finished_at__gt=timezone.now() - RESUME_WITHIN
+    ).exclude(investigation__case__status__in=CLOSED_CASES)
+    begun = [_resume(step) for step in owed.order_by("id")[:limit]]
+    return sum(begun)
+
+
 def find(investigation_id: UUID) -> Investigation:
     """Raises Missing."""
     row = Investigation.objects.filter(pk=investigation_id).first()
     if row is None:
         raise Missing
     return row
+
+
+def _resume(owed: InvestigationStep) -> bool:
+    with transaction.atomic():
+        investigation = Investigation.objects.select_for_update().get(pk=owed.investigation_id)
+        steps = InvestigationStep.objects.filter(investigation=investigation)
+        mine = steps.filter(pk=owed.pk, is_owed=True, status=StepStatus.FAILED)
+        if not mine.update(resumptions=F("resumptions") + 1, **_AS_NEW):
+            return False
+        # What was written without it is written again; the other steps stand.
+        steps.filter(agent_type=AgentType.REPORT_GENERATOR, stage__gt=owed.stage, status__in=ENDED_STEPS).update(
+            **_AS_NEW
+        )
+        journal.append(
+            investigation_id=investigation.id,
+            kind=EventKind.RESUMED,
+            agent_type=owed.agent_type,
+            text=f"{owed.agent_type.replace('_', ' ').capitalize()} is back: its step is done now",
+        )
+        if investigation.status in ENDED_INVESTIGATIONS:
+            Investigation.objects.filter(pk=investigation.pk).update(
+                status=InvestigationStatus.RUNNING, finished_at=None
+            )
+            investigation.refresh_from_db()
+            outbox.announce(events.investigation_updated(investigation))
+        _queue_next_stage(investigation)
+    return True
 
 
 def _subject(alert_id: UUID | None, case_id: UUID | None) -> tuple[Alert | None, Case]:
@@ -220,11 +274,13 @@ def _conclude(investigation: Investigation) -> None:
     text = f"Investigation {investigation.status}: {investigation.summary}"
     if missing:
         text += f" (without {', '.join(missing)})"
+    if owed := [step.agent_type for step in steps if step.is_owed]:
+        text += f"; {', '.join(owed)} will follow when back"
     journal.append(
         investigation_id=investigation.id,
         kind=EventKind.CONCLUDED,
         text=text,
-        data={"status": investigation.status, "missing": missing},
+        data={"status": investigation.status, "missing": missing, "owed": owed},
     )
     outbox.announce(events.investigation_updated(investigation))
 

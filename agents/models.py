@@ -19,7 +19,10 @@ class Agent(models.Model):
     description = models.TextField(blank=True)
     enabled = models.BooleanField(default=True)
     transport = models.CharField(max_length=8, choices=Transport, default=Transport.BUILTIN)
-    endpoint = models.URLField(blank=True, help_text="The agent's address when its transport is A2A.")
+    endpoint = models.URLField(blank=True, max_length=500, help_text="The agent's address when its transport is A2A.")
+    sealed_bearer = models.TextField(
+        blank=True, editable=False, help_text="What its service asks for, encrypted; never shown again."
+    )
     failure_threshold = models.PositiveIntegerField(
         null=True,
         blank=True,
@@ -94,6 +97,10 @@ class InvestigationStep(models.Model):
     reason = models.TextField(help_text="Why the orchestrator asks this agent.")
     status = models.CharField(max_length=10, choices=StepStatus, default=StepStatus.PENDING)
     attempts = models.PositiveSmallIntegerField(default=0)
+    is_owed = models.BooleanField(
+        default=False, help_text="It failed because its agent was down, and is done when that is back."
+    )
+    resumptions = models.PositiveSmallIntegerField(default=0, help_text="How often it was begun again for that.")
     output = models.JSONField(
         default=dict,
         blank=True,
@@ -120,7 +127,8 @@ class InvestigationStep(models.Model):
         indexes = [
             models.Index(
                 fields=["status"], condition=models.Q(noted_at__isnull=True), name="investigation_step_under_way"
-            )
+            ),
+            models.Index(fields=["agent_type"], condition=models.Q(is_owed=True), name="investigation_step_owed"),
         ]
 
     def __str__(self) -> str:

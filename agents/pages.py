@@ -24,6 +24,7 @@ _EVENT_ICONS = {
     EventKind.STEP_COMPLETED: "check_circle",
     EventKind.STEP_FAILED: "error",
     EventKind.CONCLUDED: "flag",
+    EventKind.RESUMED: "replay",
 }
 
 

@@ -15,12 +15,14 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from agents import events, investigations, tasks
-from agents.models import InvestigationStep
-from agents.states import ENDED_STEPS, OPEN_STEPS, StepStatus
+from agents import dispatch, events, investigations, registry, tasks
+from agents.models import Agent, InvestigationStep
+from agents.states import ENDED_STEPS, OPEN_STEPS, StepStatus, Transport
 from aurora.bus import outbox, streams
 from aurora.bus.whereabouts import Sought, Whereabouts, locate
+from aurora.errors import AuroraError
 from aurora.ids import first_id_of
+from aurora.resilience.breaker import Status
 from cases.events import ALERT_CREATED
 from cases.models import Alert
 from cases.states import ENDED_ALERTS, URGENT
@@ -47,6 +49,32 @@ def recover() -> int:
     except redis.RedisError as error:
         log.warning("recovery_postponed", error=str(error))
         return 0
+
+
+def complete_owed() -> int:
+    """Does what investigations lack because an agent was down; how many steps were begun.
+
+    A breaker closes only when somebody calls, and without traffic nobody does. An agent by A2A is asked for its card, through its breaker,
+    whose closing then brings everything that is owed; a built-in one is given one of its owed steps.
+    """
+    owed = InvestigationStep.objects.filter(is_owed=True).order_by().values_list("agent_type", flat=True).distinct()
+    return sum(_complete(agent) for agent in Agent.objects.filter(agent_type__in=list(owed), enabled=True))
+
+
+def _complete(agent: Agent) -> int:
+    breaker = registry.breaker_of(agent).snapshot()
+    if breaker.state is Status.CLOSED:
+        return investigations.resume(agent_type=agent.agent_type)
+    is_due = breaker.next_probe_at is not None and breaker.next_probe_at <= timezone.now()
+    if not is_due:
+        return 0
+    if agent.transport == Transport.BUILTIN:
+        return investigations.resume(agent_type=agent.agent_type, limit=1)
+    try:
+        dispatch.greet(agent)
+    except AuroraError as error:
+        log.debug("agent_still_down", agent_type=agent.agent_type, error=error.detail)
+    return 0
 
 
 def _recover_tasks(before: datetime) -> int:

@@ -9,13 +9,15 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
+from agents.endpoints import require_endpoint
 from agents.models import Agent
-from agents.states import AgentType, Health
-from aurora import audit
+from agents.states import AgentType, Health, Transport
+from aurora import audit, sealing
 from aurora.actors import Actor
-from aurora.errors import Missing
+from aurora.errors import Invalid, Missing
 from aurora.resilience import breakers
 from aurora.resilience.breaker import Breaker, BreakerSettings
+from aurora.rest.problems import problem
 
 OFFERED: dict[str, tuple[str, str]] = {
     AgentType.SECURITY_ANALYST: (
@@ -34,6 +36,9 @@ OFFERED: dict[str, tuple[str, str]] = {
     AgentType.REPORT_GENERATOR: ("Report generator", "The case as an executive and a technical report."),
 }
 """The built-in agents: type → name and what it does."""
+_PREFIX = "agent:"
+BEARER = "agent-bearer"
+"""What the agents' bearers are sealed for."""
 
 
 def ensure_agents() -> None:
@@ -57,12 +62,22 @@ def breaker_of(agent: Agent) -> Breaker:
         reset_timeout=agent.reset_timeout or settings.BREAKER_RESET_SECONDS,
         probe_lease=timeout_of(agent) + 5,
     )
-    return breakers.get(f"agent:{agent.agent_type}", wanted)
+    return breakers.get(f"{_PREFIX}{agent.agent_type}", wanted)
+
+
+def agent_type_of(breaker: str) -> str | None:
+    """Whose breaker that is; None for one that stands before something else."""
+    return breaker.removeprefix(_PREFIX) if breaker.startswith(_PREFIX) else None
 
 
 def timeout_of(agent: Agent) -> float:
     """Seconds that one call to the agent may take."""
     return agent.timeout or settings.AGENT_TIMEOUT_SECONDS
+
+
+def bearer_of(agent: Agent) -> str:
+    """What the agent's service asks for; empty when it asks for nothing. Raises Conflict when it cannot be read any more."""
+    return sealing.unseal(agent.sealed_bearer, purpose=BEARER) if agent.sealed_bearer else ""
 
 
 def describe(agent: Agent) -> dict[str, Any]:
@@ -75,6 +90,7 @@ def describe(agent: Agent) -> dict[str, Any]:
         "enabled": agent.enabled,
         "transport": agent.transport,
         "endpoint": agent.endpoint or None,
+        "has_bearer": bool(agent.sealed_bearer),
         "failure_threshold": agent.failure_threshold or settings.BREAKER_FAILURES,
         "reset_timeout": agent.reset_timeout or settings.BREAKER_RESET_SECONDS,
         "timeout": timeout_of(agent),
@@ -85,18 +101,20 @@ def describe(agent: Agent) -> dict[str, Any]:
 
 
 def configure(*, agent_type: str, changes: Mapping[str, Any], actor: Actor) -> Agent:
-    """Sets what an operator may set. Raises Denied, Missing."""
+    """Sets what an operator may set; a bearer is sealed. Raises Denied, Missing, Invalid."""
     actor.require("agents:manage")
     with transaction.atomic():
         agent = Agent.objects.select_for_update().filter(pk=agent_type).first()
         if agent is None:
             raise Missing
-        before = {name: getattr(agent, name) for name in changes}
-        for name, value in changes.items():
+        wanted = _as_kept(agent, changes)
+        before = {name: getattr(agent, name) for name in wanted}
+        for name, value in wanted.items():
             setattr(agent, name, value)
+        _require_callable(agent)
         agent.updated_at = timezone.now()
         agent.save()
-        audit.record(actor, "agent.configured", agent, before=before, after=dict(changes))
+        audit.record(actor, "agent.configured", agent, before=_without_secrets(before), after=_without_secrets(wanted))
     return agent
 
 
@@ -112,6 +130,32 @@ def command_breaker(*, agent_type: str, action: str, actor: Actor) -> Agent:
         else:
             breaker.force_open()
     return agent
+
+
+def _as_kept(agent: Agent, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The changes as fields. A bearer does not follow its agent to another address: whoever may name one would be sent the secret."""
+    wanted = {name: value for name, value in changes.items() if name not in ("endpoint", "bearer")}
+    if "endpoint" in changes:
+        endpoint = changes["endpoint"]
+        wanted["endpoint"] = require_endpoint(endpoint) if endpoint else ""
+        if agent.sealed_bearer and wanted["endpoint"] != agent.endpoint:
+            wanted["sealed_bearer"] = ""
+    if "bearer" in changes:
+        bearer = changes["bearer"]
+        wanted["sealed_bearer"] = sealing.seal(bearer, purpose=BEARER) if bearer else ""
+    return wanted
+
+
+def _require_callable(agent: Agent) -> None:
+    if agent.transport == Transport.A2A and not agent.endpoint:
+        raise Invalid(problems=[problem(["body", "endpoint"], "The transport a2a needs an endpoint", "missing")])
+
+
+def _without_secrets(fields: Mapping[str, Any]) -> dict[str, Any]:
+    shown = {name: value for name, value in fields.items() if name != "sealed_bearer"}
+    if "sealed_bearer" in fields:
+        shown["has_bearer"] = bool(fields["sealed_bearer"])
+    return shown
 
 
 def _health(agent: Agent, breaker: Mapping[str, Any]) -> str:

@@ -36,7 +36,9 @@ class AgentPatch(Body):
     """`PATCH /agents/{agent_type}`: what is absent stays; null takes the installation's default."""
 
     enabled: bool = True
-    transport: Literal["builtin"] = "builtin"
+    transport: Literal["builtin", "a2a"] = "builtin"
+    endpoint: Text | None = Field(None, max_length=500)
+    bearer: Text | None = Field(None, min_length=1, max_length=4096)
     failure_threshold: int | None = Field(None, ge=1, le=1000)
     reset_timeout: float | None = Field(None, ge=0.1, le=86_400)
     timeout: float | None = Field(None, ge=0.1, le=3_600)

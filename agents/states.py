@@ -65,3 +65,4 @@ class EventKind(models.TextChoices):
     STEP_COMPLETED = "step_completed"
     STEP_FAILED = "step_failed"
     CONCLUDED = "concluded"
+    RESUMED = "resumed"

@@ -11,11 +11,18 @@ from django.utils import timezone
 
 from agents import events, journal
 from agents.builtin.contract import Task
-from agents.dispatch import dispatch
+from agents.dispatch import AgentFailed, Place, dispatch_from, reserve
 from agents.models import Investigation, InvestigationStep
 from agents.states import OPEN_STEPS, EventKind, InvestigationStatus, StepStatus
 from aurora.bus import outbox
+from aurora.errors import Conflict, Missing
 from aurora.resilience.availability import is_outage
+from aurora.resilience.breaker import BreakerOpen
+
+MOST_PLACES = 6
+"""Of a worker's handlers, however many calls at once an agent may be given: the others keep theirs."""
+MOST_RESUMPTIONS = 3
+"""A step that fails each time its agent is back is at fault itself."""
 
 log = structlog.get_logger(__name__)
 
@@ -23,21 +30,17 @@ log = structlog.get_logger(__name__)
 def run_step(*, task_id: UUID) -> None:
     """Runs a step to its end and announces the result. A step that has ended, or is not there, is left alone.
 
-    An agent's failure is the step's result. Only an outage of the database is raised: the task then comes again.
+    An agent's failure is the step's result. An outage of the database, and BulkheadFull while the agent has no place, are raised: the task
+    then comes again.
     """
-    step = _claim(task_id)
+    step = InvestigationStep.objects.filter(pk=task_id, status__in=OPEN_STEPS).first()
     if step is None:
         return
     try:
-        done = dispatch(task=_task_of(step), think=_thinker(step))
-    except Exception as error:
-        if is_outage(error):
-            raise
-        reason = getattr(error, "reason", None) or str(error) or type(error).__name__
-        log.warning("investigation_step_failed", agent_type=step.agent_type, task_id=str(step.id), error=reason)
-        _finish(step, StepStatus.FAILED, error=reason)
-        return
-    _finish(step, StepStatus.COMPLETED, output=done.output.as_json(), attempts=done.attempts)
+        with reserve(step.agent_type, wait=0, limit=MOST_PLACES) as place:
+            _run(place, task_id)
+    except (Missing, Conflict) as error:
+        _finish(step, StepStatus.FAILED, error=error.detail)
 
 
 def give_up(*, task_id: UUID, error: str) -> None:
@@ -45,6 +48,23 @@ def give_up(*, task_id: UUID, error: str) -> None:
     step = InvestigationStep.objects.select_related("investigation").get(pk=task_id)
     log.error("investigation_step_given_up", agent_type=step.agent_type, task_id=str(step.id), error=error)
     _finish(step, StepStatus.FAILED, error=f"No worker could finish the task: {error}")
+
+
+def _run(place: Place, task_id: UUID) -> None:
+    step = _claim(task_id)
+    if step is None:
+        return
+    try:
+        done = dispatch_from(place, task=_task_of(step), think=_thinker(step))
+    except Exception as error:
+        if is_outage(error):
+            raise
+        reason = getattr(error, "reason", None) or str(error) or type(error).__name__
+        log.warning("investigation_step_failed", agent_type=step.agent_type, task_id=str(step.id), error=reason)
+        is_owed = isinstance(error, (AgentFailed, BreakerOpen)) and step.resumptions < MOST_RESUMPTIONS
+        _finish(step, StepStatus.FAILED, error=reason, is_owed=is_owed)
+        return
+    _finish(step, StepStatus.COMPLETED, output=done.output.as_json(), attempts=done.attempts)
 
 
 def _claim(task_id: UUID) -> InvestigationStep | None:
@@ -97,12 +117,23 @@ def _thinker(step: InvestigationStep) -> Any:
 
 
 def _finish(
-    step: InvestigationStep, status: str, *, output: dict[str, Any] | None = None, attempts: int = 1, error: str = ""
+    step: InvestigationStep,
+    status: str,
+    *,
+    output: dict[str, Any] | None = None,
+    attempts: int = 1,
+    error: str = "",
+    is_owed: bool = False,
 ) -> None:
     with transaction.atomic():
         running = InvestigationStep.objects.filter(pk=step.pk, status__in=OPEN_STEPS)
         if not running.update(
-            status=status, output=output or {}, attempts=attempts, error=error, finished_at=timezone.now()
+            status=status,
+            output=output or {},
+            attempts=attempts,
+            error=error,
+            is_owed=is_owed,
+            finished_at=timezone.now(),
         ):
             return
         step.status, step.output = status, output or {}

@@ -6,11 +6,14 @@ from typing import ClassVar
 from uuid import UUID
 
 from agents import events, investigations, recovery, tasks
+from agents.dispatch import LONGEST_SECONDS
+from agents.registry import agent_type_of
 from aurora.bus import registry, schedule, streams
 from aurora.bus.streams import Message
 from aurora.bus.worker import Worker
 from aurora.errors import Invalid
 from aurora.ids import uuid_or_none
+from aurora.resilience.breakers import BREAKER_CHANGED
 from cases.events import ALERT_CREATED, ALERT_UPDATED
 from cases.states import URGENT
 
@@ -38,7 +41,8 @@ class AgentTasksWorker(Worker):
     stream: ClassVar[str] = streams.AGENT_TASKS
     group: ClassVar[str] = "agent-tasks"
     types: ClassVar[frozenset[str]] = frozenset({events.AGENT_TASK})
-    concurrency: ClassVar[int] = 4
+    concurrency: ClassVar[int] = 12
+    timeout: ClassVar[float] = LONGEST_SECONDS + 60
     prefetch: ClassVar[int] = 0
     exactly_once: ClassVar[bool] = False
 
@@ -58,9 +62,26 @@ class ResultsWorker(Worker):
         investigations.advance(task_id=_uuid(message, "task_id"))
 
 
+class BreakersWorker(Worker):
+    """When an agent is back, does what investigations still lack because it was away."""
+
+    name: ClassVar[str] = "breakers"
+    stream: ClassVar[str] = streams.SYSTEM
+    group: ClassVar[str] = "breakers"
+    types: ClassVar[frozenset[str]] = frozenset({BREAKER_CHANGED})
+
+    def concerns(self, message: Message) -> bool:
+        return message.data.get("after") == "closed" and agent_type_of(str(message.data.get("name"))) is not None
+
+    def handle(self, message: Message) -> None:
+        agent_type = agent_type_of(str(message.data.get("name")))
+        if agent_type is not None:
+            investigations.resume(agent_type=agent_type)
+
+
 def register_all() -> None:
-    """Offers the workers and this app's periodic job to `manage.py work`, and says which types of events there are."""
-    for worker in (AlertsWorker, AgentTasksWorker, ResultsWorker):
+    """Offers the workers and this app's periodic jobs to `manage.py work`, and says which types of events there are."""
+    for worker in (AlertsWorker, AgentTasksWorker, ResultsWorker, BreakersWorker):
         registry.register(worker.name, worker)
     registry.declare_types(streams.ALERTS, {ALERT_CREATED, ALERT_UPDATED})
     registry.declare_types(streams.AGENT_TASKS, {events.AGENT_TASK})
@@ -68,6 +89,7 @@ def register_all() -> None:
         streams.AGENT_RESULTS, {events.AGENT_RESULT, events.AGENT_THOUGHT, events.INVESTIGATION_UPDATED}
     )
     schedule.register("lost-messages", every=60, function=recovery.recover)
+    schedule.register("owed-steps", every=5, function=recovery.complete_owed)
 
 
 def _uuid(message: Message, name: str) -> UUID:

@@ -56,6 +56,9 @@ def configure(config: dict[str, Any]) -> None:
                 "opentelemetry": {"level": "ERROR"},
                 # A traceback a second while Redis is away; the reader of the streams has said so.
                 "channels_redis": {"level": "CRITICAL"},
+                # Cards in full and a line a request; what matters of them is in our own events.
+                "a2a": {"level": "WARNING"},
+                "httpx": {"level": "WARNING"},
             },
         }
     )

@@ -11,9 +11,11 @@ from django.db import DatabaseError, transaction
 
 from aurora.bus import control, outbox, streams
 from aurora.bus.redis import Purpose, client
+from aurora.errors import RateLimited
 from aurora.resilience.availability import is_outage
 from aurora.resilience.breaker import Breaker, BreakerSettings, BreakerSnapshot, Transition, is_callees_fault
 from aurora.resilience.breaker_store import BreakerStore
+from aurora.resilience.metrics import TRANSITIONS
 
 log = structlog.get_logger(__name__)
 
@@ -45,11 +47,12 @@ def as_json(snapshot: BreakerSnapshot) -> dict[str, Any]:
 
 
 def _is_callees_fault(error: BaseException) -> bool:
-    """Our own database being away is nothing an agent could help."""
-    return is_callees_fault(error) and not is_outage(error)
+    """Our own database being away is nothing an agent could help; one that limits its callers is well."""
+    return is_callees_fault(error) and not isinstance(error, RateLimited) and not is_outage(error)
 
 
 def _tell(change: Transition) -> None:
+    TRANSITIONS.labels(change.name, change.after.value).inc()
     log.warning(
         "breaker_changed",
         breaker=change.name,

@@ -6,6 +6,7 @@ import pytest
 
 from agents import dispatch
 from aurora.resilience import breakers
+from aurora.resilience.bulkhead import Bulkheads
 from aurora.resilience.retry import RetryBudgets
 
 
@@ -14,3 +15,4 @@ def _nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Breakers and retry budgets live as long as their process: what one test broke would stay open for the next."""
     monkeypatch.setattr(breakers, "_breakers", {})
     monkeypatch.setattr(dispatch, "_budgets", RetryBudgets())
+    monkeypatch.setattr(dispatch, "_bulkheads", Bulkheads())

@@ -1,0 +1,100 @@
+"""Servers of the test's own: an ASGI application on a real socket, and a foreign agent written with the SDK alone."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from a2a.helpers.proto_helpers import new_task_from_user_message, new_text_part
+from a2a.server.agent_execution import AgentExecutor, RequestContext
+from a2a.server.events import EventQueue
+from a2a.server.request_handlers import DefaultRequestHandler
+from a2a.server.routes import create_agent_card_routes, create_jsonrpc_routes, create_rest_routes
+from a2a.server.tasks import InMemoryTaskStore, TaskUpdater
+from a2a.types.a2a_pb2 import AgentCapabilities, AgentCard, AgentInterface, AgentSkill
+from starlette.applications import Starlette
+from starlette.types import ASGIApp
+
+from tests.waiting import until
+
+
+@contextmanager
+def serving(make: Callable[[str], ASGIApp]) -> Iterator[str]:
+    """Serves the application that `make` builds for its address, until the block ends."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        config = uvicorn.Config(
+            make(url), lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1
+        )
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            until(lambda: server.started)
+            yield url
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+class ForeignExecutor(AgentExecutor):
+    """Thinks once and answers in words, as the SDK's own examples do; a prompt may ask it for something else."""
+
+    def __init__(self) -> None:
+        self.cancelled = threading.Event()
+        self.headers: list[dict[str, str]] = []
+
+    async def execute(self, context: RequestContext, event_queue: EventQueue) -> None:
+        assert context.message
+        self.headers.append(context.call_context.state["headers"])
+        await event_queue.enqueue_event(context.current_task or new_task_from_user_message(context.message))
+        updater = TaskUpdater(event_queue, context.task_id or "", context.context_id or "")
+        prompt = context.get_user_input()
+        await updater.start_work(updater.new_agent_message([new_text_part("I look at it")]))
+        if prompt == "hang":
+            await asyncio.sleep(3600)
+        words = updater.new_agent_message([new_text_part(f"I do not like: {prompt}")])
+        if prompt == "fail":
+            await updater.failed(words)
+        elif prompt == "reject":
+            await updater.reject(words)
+        elif prompt == "ask":
+            await updater.requires_input(words)
+        else:
+            await updater.add_artifact([new_text_part(f"I saw: {prompt}")], name="answer")
+            await updater.complete()
+
+    async def cancel(self, context: RequestContext, event_queue: EventQueue) -> None:
+        self.cancelled.set()
+        await TaskUpdater(event_queue, context.task_id or "", context.context_id or "").cancel()
+
+
+def foreign(
+    executor: AgentExecutor, url: str, *, version: str = "1.0", binding: str = "JSONRPC", streams: bool = True
+) -> ASGIApp:
+    """A foreign agent that speaks one version by one binding; its card names the host by which it knows itself."""
+    itself = url.replace("127.0.0.1", "agent.internal")
+    card = AgentCard(
+        name="Foreign",
+        description="Knows nothing of us.",
+        version="7",
+        supported_interfaces=[AgentInterface(url=itself, protocol_binding=binding, protocol_version=version)],
+        capabilities=AgentCapabilities(streaming=streams),
+        default_input_modes=["text/plain"],
+        default_output_modes=["text/plain"],
+        skills=[AgentSkill(id="look", name="Look", description="Looks.", tags=["x"])],
+    )
+    handler = DefaultRequestHandler(agent_executor=executor, task_store=InMemoryTaskStore(), agent_card=card)
+    is_old = version == "0.3"
+    routes = (
+        create_jsonrpc_routes(handler, "/", enable_v0_3_compat=is_old)
+        if binding == "JSONRPC"
+        else create_rest_routes(handler, enable_v0_3_compat=is_old)
+    )
+    return Starlette(routes=[*create_agent_card_routes(card), *routes])

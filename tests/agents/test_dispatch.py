@@ -1,0 +1,238 @@
+"""Dispatches: by A2A as in process, bounded in number and time, told of as they fail."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from agents import calls, dispatch, registry, tasks
+from agents.builtin import ANALYSES
+from agents.builtin.contract import Output, Task
+from agents.models import Agent
+from aurora.bus.redis import Purpose, client
+from aurora.errors import Conflict, Invalid
+from aurora.ids import new_id
+from aurora.models import OutboxEvent
+from aurora.resilience.breaker import BreakerOpen
+from aurora.resilience.bulkhead import BulkheadFull
+from aurora.resilience.metrics import REFUSALS
+from tests.agents.serving import ForeignExecutor, foreign, serving
+from tests.cast import ApiClient
+from tests.factories import make_alert
+from tests.waiting import until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+TYPE = "threat_hunter"
+
+
+@pytest.fixture(autouse=True)
+def _agents(settings, redis_client):
+    settings.RETRY_BASE_SECONDS = 0.001
+    registry.ensure_agents()
+
+
+@pytest.fixture
+def remote() -> Iterator[ForeignExecutor]:
+    """A foreign agent, and ours set to ask it."""
+    executor = ForeignExecutor()
+    with serving(lambda url: foreign(executor, url)) as url:
+        Agent.objects.filter(pk=TYPE).update(transport="a2a", endpoint=url)
+        yield executor
+
+
+def a_task(prompt: str = "look") -> Task:
+    return Task(str(new_id()), TYPE, prompt, None, None, {})
+
+
+def send(prompt: str = "look") -> dispatch.Dispatched:
+    return dispatch.dispatch(task=a_task(prompt), think=lambda _text, _data: None)
+
+
+def breaker():
+    return registry.breaker_of(registry.find(TYPE)).snapshot()
+
+
+def test_the_api_asks_an_agent_by_a2a_as_it_asks_a_built_in_one(remote):
+    answer = ApiClient("analyst").call("POST", "/orchestrator/dispatch", {"agent_type": TYPE, "prompt": "look"}).json()
+    assert (answer["output"]["summary"], answer["output"]["thoughts"]) == ("I saw: look", ["I look at it"])
+    assert breaker().successes == 1
+
+
+def test_every_attempt_bears_the_same_id_and_is_a_call_that_the_breaker_sees(remote):
+    seen: list[str] = []
+    execute = remote.execute
+
+    async def noted(context, queue):
+        seen.append(context.message.message_id)
+        await execute(context, queue)
+
+    remote.execute = noted
+    task = a_task("fail")
+    with pytest.raises(dispatch.AgentFailed, match="Agent service unavailable"):
+        dispatch.dispatch(task=task, think=lambda _text, _data: None)
+    assert seen == [task.task_id] * 3
+    assert breaker().state == "open"
+
+
+def test_a_task_that_the_agent_declines_is_tried_once_and_counts_for_nothing(remote):
+    with pytest.raises(Invalid):
+        send("reject")
+    assert len(remote.headers) == 1
+    assert breaker().failure_count == 0
+
+
+def test_a_refusal_comes_at_once_with_its_time_a_counter_and_no_traceback(caplog):
+    registry.breaker_of(registry.find(TYPE)).force_open()
+    before = REFUSALS.labels(f"agent:{TYPE}")._value.get()
+    with caplog.at_level(logging.DEBUG), pytest.raises(BreakerOpen) as refused:
+        send()
+    assert refused.value.retry_after > 0
+    assert REFUSALS.labels(f"agent:{TYPE}")._value.get() == before + 1
+    told = [record for record in caplog.records if "agent_dispatch_refused" in str(record.msg)]
+    assert [(record.levelno, record.exc_info) for record in told] == [(logging.DEBUG, None)]
+
+
+def test_a_transition_is_announced_counted_and_told_once(monkeypatch, caplog):
+    monkeypatch.setitem(ANALYSES, TYPE, _broken)
+    with pytest.raises(dispatch.AgentFailed):
+        send()
+    assert OutboxEvent.objects.filter(type="breaker.changed").count() == 1
+    assert len([record for record in caplog.records if "'breaker_changed'" in str(record.msg)]) == 1
+
+
+def _broken(_task, _think):
+    raise RuntimeError("the agent fell over")
+
+
+def test_a_slow_agent_takes_its_places_and_no_others(monkeypatch):
+    go_on, inside = threading.Event(), []
+
+    def slow(_task, _think):
+        inside.append(1)
+        assert go_on.wait(60)
+        return Output("slow", 0.5, "")
+
+    monkeypatch.setitem(ANALYSES, TYPE, slow)
+    monkeypatch.setitem(ANALYSES, "threat_intel", lambda _task, _think: Output("quick", 0.5, ""))
+    Agent.objects.filter(pk=TYPE).update(max_concurrency=2)
+    threads = [threading.Thread(target=send) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    until(lambda: len(inside) == 2)
+    with pytest.raises(BulkheadFull), dispatch.reserve(TYPE, wait=0):
+        pass
+    quick = dispatch.dispatch(task=Task(str(new_id()), "threat_intel", "x", None, None, {}), think=lambda *_: None)
+    assert quick.output.summary == "quick"
+    go_on.set()
+    for thread in threads:
+        thread.join()
+
+
+def test_a_full_agent_is_a_503_that_says_when_to_come_back(monkeypatch):
+    monkeypatch.setattr(dispatch, "QUEUE_SECONDS", 0.01)
+    Agent.objects.filter(pk=TYPE).update(max_concurrency=1)
+    with dispatch.reserve(TYPE, wait=0):
+        answer = ApiClient("analyst").call("POST", "/orchestrator/dispatch", {"agent_type": TYPE, "prompt": "x"})
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+
+
+def test_a_step_whose_agent_is_full_waits_and_has_not_failed():
+    from agents import investigations
+    from tests.cast import ANALYST
+
+    investigation = investigations.start(alert_id=make_alert().id, actor=ANALYST)
+    step = investigation.steps.get(agent_type="security_analyst")
+    with ExitStack() as inside:
+        for _ in range(4):
+            inside.enter_context(dispatch.reserve("security_analyst", wait=0))
+        with pytest.raises(BulkheadFull):
+            tasks.run_step(task_id=step.id)
+        step.refresh_from_db()
+        assert step.status == "queued"
+    tasks.run_step(task_id=step.id)
+    step.refresh_from_db()
+    assert step.status == "completed"
+
+
+def test_an_analysis_that_is_given_up_keeps_its_place_until_it_has_ended(monkeypatch, settings):
+    go_on, thoughts = threading.Event(), []
+
+    def slow(_task, think):
+        go_on.wait(60)
+        think("too late", {})
+
+    settings.RETRY_ATTEMPTS = 1
+    monkeypatch.setitem(ANALYSES, TYPE, slow)
+    Agent.objects.filter(pk=TYPE).update(timeout=0.1, max_concurrency=1)
+    with pytest.raises(dispatch.AgentFailed):
+        dispatch.dispatch(task=a_task(), think=lambda text, _: thoughts.append(text))
+    with pytest.raises(BulkheadFull), dispatch.reserve(TYPE, wait=0):
+        pass
+    go_on.set()
+    with dispatch.reserve(TYPE, wait=60):
+        pass
+    assert thoughts == []
+
+
+def test_a_query_of_an_analysis_that_is_given_up_is_cancelled(monkeypatch, settings):
+    from django.db import connection
+
+    ended = threading.Event()
+
+    def sleeping(_task, _think):
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_sleep(25)")
+        finally:
+            ended.set()
+
+    settings.RETRY_ATTEMPTS = 1
+    monkeypatch.setitem(ANALYSES, TYPE, sleeping)
+    Agent.objects.filter(pk=TYPE).update(timeout=0.3)
+    with pytest.raises(dispatch.AgentFailed):
+        send()
+    assert ended.wait(20)
+
+
+def test_the_deadline_covers_all_attempts(monkeypatch, settings):
+    settings.RETRY_ATTEMPTS, settings.RETRY_BASE_SECONDS = 3, 10
+    monkeypatch.setitem(ANALYSES, TYPE, _broken)
+    Agent.objects.filter(pk=TYPE).update(timeout=1.0)
+    with pytest.raises(dispatch.AgentFailed):
+        send()
+    assert calls.latest(TYPE)[0][0].attempts == 1
+
+
+def test_a_disabled_agent_is_a_conflict():
+    Agent.objects.filter(pk=TYPE).update(enabled=False)
+    with pytest.raises(Conflict):
+        send()
+
+
+def test_the_last_calls_are_kept_by_all_processes_together(remote):
+    for prompt in ("look", "reject"):
+        with ExitStack() as ignoring:
+            ignoring.enter_context(pytest.raises(Invalid)) if prompt == "reject" else None
+            send(prompt)
+    found, is_shared = calls.latest(TYPE)
+    assert [call.outcome for call in found] == ["declined", "answered"]
+    assert is_shared
+
+
+def test_only_the_last_fifty_calls_are_kept():
+    for number in range(calls.KEPT + 5):
+        calls.note(TYPE, task_id=str(number), case_id=None, outcome="answered", attempts=1, duration_ms=1.0, error="")
+    assert len(calls.latest(TYPE)[0]) == calls.KEPT
+    assert client(Purpose.COMMAND).llen(f"aurora:agent:calls:{TYPE}") == calls.KEPT
+
+
+def test_while_redis_is_away_the_calls_are_this_processs_own(own_redis):
+    own_redis.stop()
+    calls.note("nobody", task_id="t", case_id=None, outcome="answered", attempts=1, duration_ms=1.0, error="")
+    found, is_shared = calls.latest("nobody")
+    assert ([call.task_id for call in found], is_shared) == (["t"], False)
