@@ -274,6 +274,11 @@ BUS_MAX_DELIVERIES = env.integer("AURORA_BUS_MAX_DELIVERIES", 5)
 BUS_STREAM_CAP = env.integer("AURORA_BUS_STREAM_CAP", 1_000_000)
 WS_MAX_CONNECTIONS = env.integer("AURORA_WS_MAX_CONNECTIONS", 500)
 
+# What intake keeps on this machine's disk while PostgreSQL is away
+
+SPOOL_MAX_ENTRIES = env.integer("AURORA_SPOOL_MAX_ENTRIES", 1_000_000)
+SPOOL_MAX_BYTES = env.integer("AURORA_SPOOL_MAX_BYTES", 1024 * 1024 * 1024)
+
 # Pages
 
 LANGUAGE_CODE = "en"

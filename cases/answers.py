@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, RootModel
 
 from aurora.rest.schemas import Answer, Id, one_of
 from cases.schemas import AlertStatusWord, CaseStatusWord, IocStatusWord, IocTypeWord, SeverityWord, TlpWord
@@ -91,6 +91,18 @@ class DeliveryAnswer(Answer):
     merged: Count
     ignored: Count
     rejected: list[RejectedRecord]
+
+
+class SpooledAnswer(Answer):
+    """While PostgreSQL is away: the delivery is on the disk, and is stored when it is back. The receipt tells how far it is."""
+
+    receipt: Id
+    received: Count
+    spooled: Count
+
+
+class TakenInAnswer(RootModel[DeliveryAnswer | SpooledAnswer]):
+    """What became of a delivery, or that it was spooled."""
 
 
 class ReceiptAnswer(Answer):

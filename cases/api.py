@@ -10,14 +10,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from aurora.errors import AuroraError, Invalid, Missing
+from aurora.resilience.spool import Accepted
 from aurora.rest import idempotency
 from aurora.rest.calls import JSON, Call
 from aurora.rest.pagination import page_of
 from aurora.rest.problems import problem
 from aurora.rest.schemas import Page, one_of
 from aurora.rest.views import ApiView, uuid_of
-from cases import answers, events, intake, lifecycle, queries, triage
-from cases.models import IngestReceipt
+from cases import answers, events, intake, lifecycle, queries, spooling, triage
 from cases.normalizers import SOURCES
 from cases.schemas import AlertIn, AlertPatch, AlertQuery, BulkAlerts, CaseLink, RejectQuery
 from cases.submission import alert_of
@@ -49,7 +49,11 @@ class Alerts(ApiView):
         "POST": Call(
             body=AlertIn,
             headers=idempotency.HEADER,
-            answers={201: answers.AlertDetailAnswer, 200: answers.AlertDetailAnswer},
+            answers={
+                201: answers.AlertDetailAnswer,
+                200: answers.AlertDetailAnswer,
+                202: answers.SpooledAnswer,
+            },
             errors=(409,),
         ),
     }
@@ -59,11 +63,15 @@ class Alerts(ApiView):
         return Response(page_of(queries.alerts(query), query, events.alert_data))
 
     def post(self, request: Request) -> Response:
-        return idempotency.once(request, self.actor, self._submit)
+        alert, claim = alert_of(self.body(AlertIn)), idempotency.claim_of(request, self.actor)
+        entry = spooling.entry_of_alert(alert=alert, payload=request._request.body, actor=self.actor, claim=claim)
 
-    def _submit(self) -> tuple[int, dict[str, Any]]:
-        row, is_new = intake.submit_alert(alert=alert_of(self.body(AlertIn)), actor=self.actor)
-        return (201 if is_new else 200), queries.alert_detail(row)
+        def submit() -> tuple[int, dict[str, Any]]:
+            row, is_new = intake.submit_alert(alert=alert, actor=self.actor, receipt=entry.receipt)
+            return (201 if is_new else 200), queries.alert_detail(row)
+
+        answer = spooling.stored_or_spooled(entry, lambda: idempotency.once(claim, submit))
+        return _spooled(answer) if isinstance(answer, Accepted) else answer
 
 
 class AlertDetail(ApiView):
@@ -157,7 +165,7 @@ class Ingest(ApiView):
 
     permissions = {"POST": "alerts:ingest"}
     limits = {"POST": ("ingest",)}
-    calls = {"POST": Call(body=_RECORDS, answers={202: answers.DeliveryAnswer})}
+    calls = {"POST": Call(body=_RECORDS, answers={202: answers.TakenInAnswer})}
     path_types = {"source": Annotated[str, one_of(SOURCES)]}
 
     def post(self, request: Request, source: str) -> Response:
@@ -167,7 +175,15 @@ class Ingest(ApiView):
         body, content_type = request._request.body, request.content_type or ""
         if not body.strip():
             raise Invalid(problems=[problem(["body"], "Field required", "missing")])
-        delivery = intake.ingest(source=source, payload=body, content_type=content_type, actor=self.actor)
+        entry, records = spooling.entry_of_records(
+            source=source, payload=body, content_type=content_type, actor=self.actor
+        )
+        delivery = spooling.stored_or_spooled(
+            entry,
+            lambda: intake.ingest_records(source=source, records=records, actor=self.actor, receipt=entry.receipt),
+        )
+        if isinstance(delivery, Accepted):
+            return _spooled(delivery)
         return Response(
             {
                 "receipt": delivery.receipt,
@@ -200,11 +216,12 @@ class IngestReceiptDetail(ApiView):
     path_types = {"receipt": UUID}
 
     def get(self, request: Request, receipt: str) -> Response:
-        row = IngestReceipt.objects.filter(pk=uuid_of(receipt)).first()
-        if row is None:
-            raise Missing
-        counts = {name: getattr(row, name) for name in ("received", "created", "merged", "ignored", "rejected")}
-        return Response({"receipt": row.receipt, "status": "stored", "source": row.source, **counts})
+        return Response(spooling.receipt_data(uuid_of(receipt)))
+
+
+def _spooled(accepted: Accepted) -> Response:
+    headers = idempotency.REPLAYED if accepted.is_replay else None
+    return Response(spooling.answer_of(accepted), status=spooling.STATUS, headers=headers)
 
 
 _ARGUMENT_OF = {"status": "status", "case-link": "case_id"}

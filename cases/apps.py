@@ -8,3 +8,9 @@ from django.apps import AppConfig
 class CasesConfig(AppConfig):
     name = "cases"
     verbose_name = "Alerts and cases"
+
+    def ready(self) -> None:
+        from aurora.bus import registry
+        from cases.draining import Drainer
+
+        registry.register("spool", Drainer)

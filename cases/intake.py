@@ -8,10 +8,12 @@ transaction: two deliveries that overlap wait for each other and never deadlock.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import transaction
@@ -24,7 +26,7 @@ from aurora.errors import Invalid
 from aurora.ids import new_id
 from aurora.texts import storable
 from cases import events, upserts
-from cases.models import Alert, AlertSighting, IngestReceipt, IngestReject
+from cases.models import Alert, AlertSighting, IngestReject
 from cases.normalizers import Ignored, NormalizedAlert, RawRecord, normalize, split
 from cases.states import SEVERITIES
 
@@ -49,6 +51,7 @@ class Delivery:
     """What became of one delivery: `received = created + merged + ignored + len(rejected)`."""
 
     receipt: UUID
+    source: str
     received: int
     created: int
     merged: int
@@ -57,57 +60,62 @@ class Delivery:
 
 
 @dataclass(slots=True)
-class _Sorted:
-    """A delivery's records by what they turned out to be."""
+class Parcel:
+    """One delivery taken apart: what is to be stored under `receipt`."""
 
+    receipt: UUID
+    source: str
+    received: int
     alerts: list[NormalizedAlert] = field(default_factory=list)
     rejected: list[Reject] = field(default_factory=list)
     ignored: int = 0
 
 
-def ingest(*, source: str, payload: bytes, content_type: str = "", actor: Actor) -> Delivery:
+def ingest(
+    *, source: str, payload: bytes, content_type: str = "", actor: Actor, receipt: UUID | None = None
+) -> Delivery:
     """Stores every alert in `payload`, and keeps what it refuses. Raises Denied; Invalid for a payload that cannot be read at all."""
     actor.require("alerts:ingest")
-    records = split(source, payload, content_type, at_most=MOST_RECORDS)
-    return ingest_records(source=source, records=records, actor=actor)
+    records = records_of(source=source, payload=payload, content_type=content_type)
+    return ingest_records(source=source, records=records, actor=actor, receipt=receipt)
 
 
-def ingest_records(*, source: str, records: Sequence[RawRecord], actor: Actor) -> Delivery:
+def ingest_records(*, source: str, records: Sequence[RawRecord], actor: Actor, receipt: UUID | None = None) -> Delivery:
     """As `ingest`, for records that were taken apart already. Raises Denied."""
     actor.require("alerts:ingest")
-    found = _sort(source, records)
+    parcel = sort(source=source, records=records, receipt=receipt or new_id())
     with transaction.atomic():
-        stored = _store(found.alerts)
-        created = sum(row.is_created for row in stored)
-        delivery = Delivery(
-            receipt=new_id(),
-            received=len(records),
-            created=created,
-            merged=len(found.alerts) - created,
-            ignored=found.ignored,
-            rejected=found.rejected,
-        )
-        _keep_receipt(source, delivery)
+        (delivery,), _ = store([parcel])
     return delivery
 
 
-def submit_alert(*, alert: NormalizedAlert, actor: Actor) -> tuple[Alert, bool]:
+def submit_alert(*, alert: NormalizedAlert, actor: Actor, receipt: UUID | None = None) -> tuple[Alert, bool]:
     """Stores one alert; returns the row and whether it is new. Raises Denied."""
+    require_submitter(actor)
+    with transaction.atomic():
+        _, ((row, is_created),) = store([parcel_of(alert, receipt or new_id())])
+    return row, is_created
+
+
+def require_submitter(actor: Actor) -> None:
+    """Analysts may report an alert, programs may deliver one. Raises Denied."""
     if not actor.may("alerts:write"):
         actor.require("alerts:ingest")
-    with transaction.atomic():
-        stored = _store([alert])[0]
-    return stored.alert, stored.is_created
 
 
-def dedup_hash(title: str, source: str, ioc_values: Iterable[str]) -> str:
-    """SHA-256 of `title|source|sorted IOC values`, in hex: what makes two detections the same."""
-    text = f"{title}|{source}|{'|'.join(sorted(ioc_values))}"
-    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+def records_of(*, source: str, payload: bytes, content_type: str = "") -> list[RawRecord]:
+    """The records of a delivery. Raises Invalid for one that cannot be read at all, or has too many."""
+    return split(source, payload, content_type, at_most=MOST_RECORDS)
 
 
-def _sort(source: str, records: Sequence[RawRecord]) -> _Sorted:
-    found = _Sorted()
+def parcel_of(alert: NormalizedAlert, receipt: UUID) -> Parcel:
+    """The delivery that is a single alert."""
+    return Parcel(receipt, alert.source, received=1, alerts=[alert])
+
+
+def sort(*, source: str, records: Sequence[RawRecord], receipt: UUID) -> Parcel:
+    """A delivery's records by what they turn out to be."""
+    found = Parcel(receipt, source, received=len(records))
     for record in records:
         try:
             result = normalize(source, record)
@@ -121,14 +129,32 @@ def _sort(source: str, records: Sequence[RawRecord]) -> _Sorted:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Stored:
+def store(parcels: Sequence[Parcel]) -> tuple[list[Delivery], list[Stored]]:
+    """Writes deliveries with their receipts, in the caller's transaction: what became of each, and each distinct alert of them all."""
+    with _writing([alert for parcel in parcels for alert in parcel.alerts]) as stored:
+        # Inside the block: the receipts travel with the rows.
+        deliveries = _deliveries(parcels, {row.dedup_hash for row, is_created in stored if is_created})
+        upserts.receipts([_receipt_row(delivery) for delivery in deliveries])
+    _keep_rejects(deliveries)
+    return deliveries, stored
+
+
+def dedup_hash(title: str, source: str, ioc_values: Iterable[str]) -> str:
+    """SHA-256 of `title|source|sorted IOC values`, in hex: what makes two detections the same."""
+    text = f"{title}|{source}|{'|'.join(sorted(ioc_values))}"
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+
+
+class Stored(NamedTuple):
+    """An alert as it now stands."""
+
     alert: Alert
     is_created: bool
 
 
-def _store(alerts: Sequence[NormalizedAlert]) -> list[_Stored]:
-    """Writes alerts, repetitions, IOCs, links and events. One result for each distinct alert."""
+@contextmanager
+def _writing(alerts: Sequence[NormalizedAlert]) -> Iterator[list[Stored]]:
+    """Writes alerts, repetitions, IOCs, links and events, one result for each distinct alert; statements of the block travel with the last of them."""
     groups = _distinct(alerts, timezone.now())
     rows = [_merged(group) for group in groups]
     outcomes, ioc_ids = upserts.alerts_and_iocs(rows)
@@ -139,11 +165,31 @@ def _store(alerts: Sequence[NormalizedAlert]) -> list[_Stored]:
         upserts.links(fresh, ioc_ids)
         upserts.pivots(rows)
         upserts.sightings(_repetitions(groups, outcomes))
-        stored = [
-            _Stored(outcomes[row.dedup_hash].applied_to(row), outcomes[row.dedup_hash].is_created) for row in rows
-        ]
+        stored = [Stored(outcomes[row.dedup_hash].applied_to(row), outcomes[row.dedup_hash].is_created) for row in rows]
         outbox.announce_all(_event(item.alert, outcomes[item.alert.dedup_hash]) for item in stored)
-    return stored
+        yield stored
+
+
+def _deliveries(parcels: Sequence[Parcel], created: set[str]) -> list[Delivery]:
+    """Of an alert that several of them brought, the first has made it; `created` are the hashes of new ones."""
+    unseen = set(created)
+    deliveries = []
+    for parcel in parcels:
+        news = {_hash_of(alert) for alert in parcel.alerts} & unseen
+        unseen -= news
+        merged = len(parcel.alerts) - len(news)
+        deliveries.append(
+            Delivery(
+                receipt=parcel.receipt,
+                source=parcel.source,
+                received=parcel.received,
+                created=len(news),
+                merged=merged,
+                ignored=parcel.ignored,
+                rejected=parcel.rejected,
+            )
+        )
+    return deliveries
 
 
 def _event(alert: Alert, outcome: upserts.Outcome) -> outbox.Event:
@@ -202,7 +248,7 @@ def _row_of(alert: NormalizedAlert, now: datetime) -> Alert:
         mitre_techniques=alert.mitre_techniques,
         metadata=alert.metadata,
         raw=alert.raw,
-        dedup_hash=dedup_hash(alert.title, alert.source, (item.value for item in alert.observables)),
+        dedup_hash=_hash_of(alert),
         count=1,
         first_seen=seen,
         last_seen=seen,
@@ -211,23 +257,29 @@ def _row_of(alert: NormalizedAlert, now: datetime) -> Alert:
     )
 
 
-def _keep_receipt(source: str, delivery: Delivery) -> None:
-    IngestReceipt.objects.create(
-        receipt=delivery.receipt,
-        source=source,
-        received=delivery.received,
-        created=delivery.created,
-        merged=delivery.merged,
-        ignored=delivery.ignored,
-        rejected=len(delivery.rejected),
-    )
-    IngestReject.objects.bulk_create(
+def _hash_of(alert: NormalizedAlert) -> str:
+    return dedup_hash(alert.title, alert.source, (item.value for item in alert.observables))
+
+
+def _receipt_row(delivery: Delivery) -> dict[str, Any]:
+    names = ("receipt", "source", "received", "created", "merged", "ignored")
+    return {name: getattr(delivery, name) for name in names} | {
+        "rejected": len(delivery.rejected),
+        "stored_at": timezone.now(),
+    }
+
+
+def _keep_rejects(deliveries: Sequence[Delivery]) -> None:
+    rows = [
         IngestReject(
             receipt=delivery.receipt,
-            source=source,
+            source=delivery.source,
             index=reject.index,
             detail=reject.detail,
             raw=storable(reject.raw, _KEPT_OF_A_REJECT),
         )
+        for delivery in deliveries
         for reject in delivery.rejected
-    )
+    ]
+    if rows:
+        IngestReject.objects.bulk_create(rows)

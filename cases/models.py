@@ -227,10 +227,10 @@ class TimelineEntry(models.Model):
 
 
 class IngestReceipt(models.Model):
-    """What became of one delivery of a sensor."""
+    """What became of one delivery: of a sensor, or of a single alert. Unique, so that nothing accepted is stored twice."""
 
     receipt = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    source = models.CharField(max_length=32)
+    source = models.CharField(max_length=64)
     received = models.PositiveIntegerField()
     created = models.PositiveIntegerField()
     merged = models.PositiveIntegerField()
@@ -250,7 +250,7 @@ class IngestReject(models.Model):
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     receipt = models.UUIDField(db_index=True)
-    source = models.CharField(max_length=32)
+    source = models.CharField(max_length=64)
     index = models.PositiveIntegerField(help_text="Its place in the delivery, from 0.")
     detail = models.TextField()
     raw = models.TextField(help_text="The record as received, cut at 64 KiB.")

@@ -15,6 +15,8 @@ from django.utils.http import urlencode
 
 from aurora.console import charts, widgets
 from aurora.console.overview import Figure, Panel, Part, capped_count, shown
+from aurora.errors import Unavailable
+from aurora.resilience import spool
 from cases.attack import technique
 from cases.models import Alert, AlertPivot, Case, IngestReceipt
 from cases.states import CLOSED_CASES, SEVERITIES, URGENT, AlertStatus, PivotKind, Severity
@@ -46,7 +48,7 @@ def part(*, permissions: frozenset[str], now: datetime) -> Part:
     if "alerts:read" not in permissions:
         return Part()
     hours = _by_hour(now)
-    figures = [*_alert_figures(hours, now), *_case_figures(permissions), *_work_figures(now)]
+    figures = [*_alert_figures(hours, now), *_case_figures(permissions), *_work_figures(now), *_spool_figures()]
     panels = [_hourly_panel(hours, now), _techniques_panel(now), _sources_panel(now), _latest_panel()]
     return Part(figures=figures, panels=panels)
 
@@ -162,6 +164,21 @@ def _work_figures(now: datetime) -> list[Figure]:
             url=reverse("admin:cases_ingestreceipt_changelist"),
         ),
         Figure("Time to acknowledge", widgets.span(mean) if mean else "—", "mean of the last 24 hours", "timer"),
+    ]
+
+
+def _spool_figures() -> list[Figure]:
+    """What waits on this machine's disk, and what there needs an operator; nothing while there is neither."""
+    try:
+        standing = spool.shared().standing()
+    except Unavailable as error:
+        return [Figure("Spool", "—", error.detail, "save", "high")]
+    if not (standing.depth or standing.set_aside or standing.damaged_files):
+        return []
+    faults = [f"{standing.set_aside} set aside"] if standing.set_aside else []
+    faults += [f"damaged file {name}" for name in standing.damaged_files]
+    return [
+        Figure("Spool", f"{standing.depth:,}", ", ".join(faults) or "being stored", "save", "high" if faults else "")
     ]
 
 

@@ -16,7 +16,7 @@ import orjson
 
 from aurora import statements
 from aurora.ids import new_id
-from cases.models import Alert, AlertIoc, AlertPivot, AlertSighting, Ioc
+from cases.models import Alert, AlertIoc, AlertPivot, AlertSighting, IngestReceipt, Ioc
 from cases.states import SEVERITIES
 
 IocIds = Mapping[tuple[str, str], UUID]
@@ -106,6 +106,12 @@ _INSERT_SIGHTINGS = f"""
     INSERT INTO {AlertSighting._meta.db_table} (alert_id, seen_at, metadata, raw)
     SELECT * FROM json_to_recordset(%s::json) AS row (alert_id uuid, seen_at timestamptz, metadata jsonb, raw text)
 """
+_INSERT_RECEIPTS = f"""
+    INSERT INTO {IngestReceipt._meta.db_table} (receipt, source, received, created, merged, ignored, rejected, stored_at)
+    SELECT * FROM json_to_recordset(%s::json) AS row (
+        receipt uuid, source text, received int, created int, merged int, ignored int, rejected int, stored_at timestamptz
+    )
+"""
 
 
 class Outcome(NamedTuple):
@@ -181,6 +187,11 @@ def sightings(rows: Sequence[AlertSighting]) -> None:
     """Keeps repetitions."""
     names = ("alert_id", "seen_at", "metadata", "raw")
     _insert(_INSERT_SIGHTINGS, [{name: getattr(row, name) for name in names} for row in rows])
+
+
+def receipts(rows: Sequence[dict[str, Any]]) -> None:
+    """Notes what became of deliveries. One that is noted already is an IntegrityError, and with it nothing of the transaction is kept."""
+    _insert(_INSERT_RECEIPTS, rows)
 
 
 def _iocs_of(rows: Sequence[Alert]) -> list[dict[str, Any]]:

@@ -12,7 +12,9 @@ from django.db import DatabaseError, connection
 from django.http import HttpRequest, JsonResponse
 
 from aurora.bus.redis import Purpose, client
+from aurora.errors import Unavailable
 from aurora.models import OutboxEvent
+from aurora.resilience import spool
 
 
 def live(request: HttpRequest) -> JsonResponse:
@@ -44,9 +46,17 @@ def mode() -> dict[str, Any]:
         "is_mutations_allowed": has_database and settings.MODE != "demo",
         "degraded_since": None,
         "snapshot_age_seconds": None,
-        "spool_depth": 0,
+        "spool_depth": _spool_depth(),
         "outbox_depth": OutboxEvent.objects.count() if has_database else None,
     }
+
+
+def _spool_depth() -> int | None:
+    """None when the spool cannot be read."""
+    try:
+        return spool.shared().standing().depth
+    except Unavailable:
+        return None
 
 
 def _timed(ask: Callable[[], object]) -> dict[str, Any]:

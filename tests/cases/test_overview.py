@@ -6,9 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from aurora.resilience import spool
 from aurora.roles import permissions_of
 from cases import overview
 from cases.models import AlertPivot, IngestReceipt
+from tests.aurora.resilience.test_spool import entry
 from tests.console_pages import make_alert, signed_in, text_of
 
 pytestmark = pytest.mark.django_db
@@ -79,6 +81,19 @@ def test_merged_duplicates_are_todays():
             source="x", received=9, created=2, merged=7, ignored=0, rejected=0, stored_at=stored_at
         )
     assert _figure("Merged duplicates") == "7"
+
+
+def test_what_the_spool_holds_and_what_is_wrong_with_it_is_shown(settings, tmp_path):
+    settings.DATA_DIR = tmp_path
+    spooled = spool.shared()
+    viewer = permissions_of("viewer")
+    assert "Spool" not in {figure.label for figure in overview.part(permissions=viewer, now=NOW).figures}
+    for _ in range(3):
+        spooled.put(entry())
+    spooled.set_aside(spooled.oldest(at_most=1, size=1)[0], "DataError")
+    (tmp_path / "spool" / "intake.damaged-20261120.sqlite3").touch()
+    figure = next(item for item in overview.part(permissions=viewer, now=NOW).figures if item.label == "Spool")
+    assert (figure.value, figure.hint) == ("2", "1 set aside, damaged file intake.damaged-20261120.sqlite3")
 
 
 def test_top_techniques_are_ranked_with_their_names():

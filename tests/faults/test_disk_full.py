@@ -16,13 +16,19 @@ NO_ROOM = """
 """
 
 
-def test_what_cannot_be_kept_is_refused_for_now():
-    """With 503, which senders repeat, and not as a fault of the product."""
+def test_what_cannot_be_kept_is_spooled(own_spool):
     analyst = ApiClient("analyst")
     with connection.cursor() as cursor:
         cursor.execute(NO_ROOM)
-    answer = analyst.post(
-        "/api/v1/alerts", {"title": "Beacon", "severity": "low", "source": "probe"}, content_type="application/json"
-    )
+    answer = analyst.call("POST", "/alerts", {"title": "Beacon", "severity": "low", "source": "probe"})
+    assert (answer.status_code, answer.json()["spooled"], own_spool.standing().depth) == (202, 1, 1)
+    assert analyst.call("GET", "/alerts").json()["items"] == []
+
+
+def test_another_change_that_cannot_be_kept_is_refused_for_now():
+    """With 503, which callers repeat, and not as a fault of the product."""
+    analyst = ApiClient("analyst")
+    with connection.cursor() as cursor:
+        cursor.execute(NO_ROOM)
+    answer = analyst.call("POST", "/cases", {"title": "Beacon", "severity": "low"})
     assert (answer.status_code, answer.json()["detail"], answer["Retry-After"]) == (503, DATABASE_UNAVAILABLE, "5")
-    assert analyst.get("/api/v1/alerts").json()["items"] == []

@@ -1,4 +1,4 @@
-"""`manage.py redrive [--all | ID…]`: puts dead letters back on their stream, each once."""
+"""`manage.py redrive [--all | ID…]`: puts dead letters back on their stream, each once; `--spool`: deliveries of this machine's spool."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from aurora import actors
 from aurora.bus import dead_letters
 from aurora.errors import AuroraError
 from aurora.models import DeadLetter
+from aurora.resilience import spool
 
 
 class Command(BaseCommand):
@@ -20,9 +21,18 @@ class Command(BaseCommand):
         parser.add_argument("ids", nargs="*", metavar="ID")
         parser.add_argument("--all", action="store_true", help="every dead letter that has not been put back yet")
 
+        parser.add_argument(
+            "--spool",
+            action="store_true",
+            help="this machine's deliveries that were set aside, instead of dead letters",
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["spool"]:
+            self.stdout.write(f"{spool.shared().take_up_again()} taken up again")
+            return
         if bool(options["ids"]) == options["all"]:
-            raise CommandError("name the dead letters, or give --all")
+            raise CommandError("name the dead letters, or give --all, or --spool")
         ids: list[Any] = options["ids"] or list(
             DeadLetter.objects.filter(redriven_at=None).order_by("id").values_list("id", flat=True)
         )
