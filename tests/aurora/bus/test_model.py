@@ -1,0 +1,190 @@
+"""The bus as a model: whatever order of publishing, handling, dying, taking over, failing, putting back and restarting, each event has its effect
+once, none is lost, and each aggregate's events stand on the stream in the order they were announced in."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import defaultdict
+from typing import Any
+
+import pytest
+import redis
+from django.db import transaction
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+
+from aurora.bus import dead_letters, outbox, postgres, relay
+from aurora.bus import redis as clients
+from aurora.bus.groups import Entry, GroupConsumer
+from aurora.embedded.servers import Redis
+from aurora.errors import Invalid
+from aurora.models import AuditEntry, DeadLetter, OutboxEvent, ProcessedEvent
+from tests.aurora.bus.scene import STREAM, TYPE, Noting, effects, is_finished, settle
+from tests.cast import ADMIN
+from tests.waiting import until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+CLAIM_SECONDS = 0.001
+"""So short that whoever asks, takes over: leases that run out are part of the game."""
+
+consumers = st.integers(0, 1)
+aggregates = st.integers(0, 2)
+
+
+class _Died(BaseException):
+    """The process ends here."""
+
+
+class Bus(RuleBasedStateMachine):
+    server: Redis
+
+    @initialize()
+    def begin(self) -> None:
+        for model in (OutboxEvent, ProcessedEvent, DeadLetter, AuditEntry):
+            model.objects.all().delete()
+        clients.client().flushdb()
+        self.announced: dict[int, list[str]] = defaultdict(list)
+        self.session = postgres.session("model")
+        self.consumers = [self._consumer(), self._consumer()]
+        self.hands: list[list[Entry]] = [[], []]
+
+    @rule(aggregate=aggregates, count=st.integers(1, 3))
+    def announce(self, aggregate: int, count: int) -> None:
+        events = [outbox.Event(STREAM, TYPE, f"thing:{aggregate}", {}) for _ in range(count)]
+        with transaction.atomic():
+            outbox.announce_all(events)
+        self.announced[aggregate] += [str(event.id) for event in events]
+
+    @rule(aggregate=aggregates)
+    def announce_and_undo(self, aggregate: int) -> None:
+        with transaction.atomic():
+            outbox.announce(outbox.Event(STREAM, TYPE, f"thing:{aggregate}", {}))
+            transaction.set_rollback(True)
+
+    @rule()
+    def relay_moves(self) -> None:
+        relay.move_batch(self.session)
+
+    @rule()
+    def relay_dies_between_redis_and_its_commit(self) -> None:
+        with self.session.transaction(force_rollback=True):
+            relay.move_batch(self.session)
+
+    @rule(who=consumers, count=st.integers(1, 4))
+    def read(self, who: int, count: int) -> None:
+        self.hands[who] += self.consumers[who].read(count=count, block_ms=1)
+
+    @rule(who=consumers)
+    def take_over(self, who: int) -> None:
+        self.hands[who] += self.consumers[who].claim(count=10, in_hand=[entry.entry_id for entry in self.hands[who]])
+
+    @precondition(lambda self: any(self.hands))
+    @rule(who=consumers)
+    def handle(self, who: int) -> None:
+        self._settle(who, Noting())
+
+    @precondition(lambda self: any(self.hands))
+    @rule(who=consumers)
+    def fail(self, who: int) -> None:
+        self._settle(who, Noting(_raise(RuntimeError("for once"))))
+
+    @precondition(lambda self: any(self.hands))
+    @rule(who=consumers)
+    def find_it_wrong(self, who: int) -> None:
+        self._settle(who, Noting(_raise(Invalid("as it seems"))))
+
+    @precondition(lambda self: any(self.hands))
+    @rule(who=consumers)
+    def die_while_handling(self, who: int) -> None:
+        for entry in self.hands[who][:1]:
+            with pytest.raises(_Died):
+                settle(Noting(_raise(_Died())), self.consumers[who], entry)
+        self.die(who)
+
+    @precondition(lambda self: any(self.hands))
+    @rule(who=consumers)
+    def die_between_effect_and_acknowledgement(self, who: int) -> None:
+        for entry in self.hands[who][:1]:
+            settle(Noting(), self.consumers[who], entry)
+        self.die(who)
+
+    @rule(who=consumers)
+    def die(self, who: int) -> None:
+        self.consumers[who], self.hands[who] = self._consumer(), []
+
+    @rule(who=consumers)
+    def stop(self, who: int) -> None:
+        self.consumers[who].hand_back(self.hands[who])
+        self.hands[who] = []
+        with contextlib.suppress(redis.ResponseError):  # before the first read there is no group to leave
+            self.consumers[who].leave()
+
+    @rule()
+    def put_back(self) -> None:
+        for letter in DeadLetter.objects.filter(redriven_at=None):
+            dead_letters.redrive(dead_letter_id=letter.id, actor=ADMIN)
+
+    @rule()
+    def redis_restarts(self) -> None:
+        self.server.stop()
+        self.server.start()
+
+    def teardown(self) -> None:
+        if not hasattr(self, "announced"):
+            return
+        try:
+            until(self._is_drained)
+            assert effects() == {event_id: 1 for events in self.announced.values() for event_id in events}
+            self._require_order()
+        finally:
+            self.session.close()
+
+    def _is_drained(self) -> bool:
+        """What time alone brings about: relays and workers go on until nothing is left."""
+        self.put_back()
+        relay.move_batch(self.session)
+        self.read(0, 50)
+        self.take_over(0)
+        while self.hands[0]:
+            self.handle(0)
+        is_announced = DeadLetter.objects.filter(redriven_at=None).exists() or OutboxEvent.objects.exists()
+        return not is_announced and (not clients.client().exists(STREAM) or is_finished(clients.client()))
+
+    def _require_order(self) -> None:
+        """An event that is published again, or was put back, stands there twice: its first place counts."""
+        on_stream = list(dict.fromkeys(fields[b"id"].decode() for _, fields in _entries()))
+        for events in self.announced.values():
+            assert [event_id for event_id in on_stream if event_id in set(events)] == events
+
+    def _settle(self, who: int, worker: Noting) -> None:
+        if self.hands[who]:
+            entry = self.hands[who].pop(0)
+            if settle(worker, self.consumers[who], entry):
+                self.consumers[who].acknowledge([entry.entry_id])
+
+    def _consumer(self) -> GroupConsumer:
+        return GroupConsumer(stream=STREAM, group=Noting.group, claim_seconds=CLAIM_SECONDS)
+
+
+def test_whatever_happens_each_event_has_its_effect_once(own_redis: Redis, settings: Any) -> None:
+    settings.BUS_CLAIM_SECONDS = CLAIM_SECONDS
+    Bus.server = own_redis
+    run_state_machine_as_test(Bus, settings=_settings)  # type: ignore[no-untyped-call]
+
+
+def _raise(error: BaseException) -> Any:
+    def before(_message: Any) -> None:
+        raise error
+
+    return before
+
+
+def _entries() -> list[Any]:
+    client: Any = clients.client()
+    entries: list[Any] = client.xrange(STREAM)
+    return entries
+
+
+_settings = settings(max_examples=12, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
