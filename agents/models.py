@@ -35,6 +35,12 @@ class Agent(models.Model):
         validators=[MinValueValidator(0.1), MaxValueValidator(86400)],
         help_text="Seconds until the open breaker admits a probe; empty: the default.",
     )
+    longest_reset = models.FloatField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0.1), MaxValueValidator(86400)],
+        help_text="Seconds up to which each failed probe doubles the open time; empty: it does not grow.",
+    )
     timeout = models.FloatField(
         null=True,
         blank=True,

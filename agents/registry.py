@@ -61,6 +61,7 @@ def breaker_of(agent: Agent) -> Breaker:
         failure_threshold=agent.failure_threshold or settings.BREAKER_FAILURES,
         reset_timeout=agent.reset_timeout or settings.BREAKER_RESET_SECONDS,
         probe_lease=timeout_of(agent) + 5,
+        longest_reset=agent.longest_reset or 0.0,
     )
     return breakers.get(f"{_PREFIX}{agent.agent_type}", wanted)
 
@@ -93,6 +94,7 @@ def describe(agent: Agent) -> dict[str, Any]:
         "has_bearer": bool(agent.sealed_bearer),
         "failure_threshold": agent.failure_threshold or settings.BREAKER_FAILURES,
         "reset_timeout": agent.reset_timeout or settings.BREAKER_RESET_SECONDS,
+        "longest_reset": agent.longest_reset,
         "timeout": timeout_of(agent),
         "max_concurrency": agent.max_concurrency,
         "health": _health(agent, breaker),

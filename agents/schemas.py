@@ -41,6 +41,7 @@ class AgentPatch(Body):
     bearer: Text | None = Field(None, min_length=1, max_length=4096)
     failure_threshold: int | None = Field(None, ge=1, le=1000)
     reset_timeout: float | None = Field(None, ge=0.1, le=86_400)
+    longest_reset: float | None = Field(None, ge=0.1, le=86_400)
     timeout: float | None = Field(None, ge=0.1, le=3_600)
     max_concurrency: int = Field(4, ge=1, le=256)
 

@@ -1,5 +1,6 @@
 """Agents have services with a bearer; steps that failed while an agent was down are done when it is back."""
 
+import django.core.validators
 from django.db import migrations, models
 
 
@@ -14,6 +15,11 @@ class Migration(migrations.Migration):
             model_name='agent',
             name='sealed_bearer',
             field=models.TextField(blank=True, editable=False, help_text='What its service asks for, encrypted; never shown again.'),
+        ),
+        migrations.AddField(
+            model_name='agent',
+            name='longest_reset',
+            field=models.FloatField(blank=True, help_text='Seconds up to which each failed probe doubles the open time; empty: it does not grow.', null=True, validators=[django.core.validators.MinValueValidator(0.1), django.core.validators.MaxValueValidator(86400)]),
         ),
         migrations.AddField(
             model_name='investigationstep',

@@ -1,143 +1,139 @@
 -- One event of a shared circuit breaker, decided on Redis's clock: the table of breaker_machine.py, change both together.
 --
--- KEYS[1]  the breaker's hash
+-- KEYS[1]  the breaker's state, a text of lines (see `held` below)
 -- ARGV     1 event ("sync" only reads)   2 generation of the call   3 error text
---          4 failure threshold   5 open time   6 probe lease   7 channel for pushes   8 name
---          what the caller believes:  9 version   10 "1" if it moved on by itself since that version
---          11 status  12 generation  13 failure count  14 forced  15 opened, time ago  16 probe due, time ahead
---          17 trips  18 last error
---          counted since its last call:  19 successes  20 failures  21 rejected
--- Times are whole microseconds; an empty string means never. Returns {admitted, moved, status before, view as JSON}.
+--          4 failure threshold   5 open time   6 probe lease   7 longest open time   8 jitter drawn, 0 to 1
+--          9 channel for pushes   10 name
+--          what the caller believes:  11 version   12 "1" if it moved on by itself since that version   13 its state, as lines
+--          counted since its last call:  14 successes  15 failures  16 rejected
+-- Times are whole microseconds; an empty line means never. Returns {admitted, moved, status before, view}; the view is lines too, the error last,
+-- for it alone may hold line breaks.
+--
+-- Every failure waits for this script, so it makes few calls and few tables.
 
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local held = redis.call('HMGET', KEYS[1], 'version', 'status', 'generation', 'failure_count', 'forced', 'opened_at',
-  'probe_at', 'trips', 'last_error', 'successes', 'failures', 'rejected', 'wait')
+local held = redis.call('GET', KEYS[1])
 
-local version = tonumber(held[1]) or 0
-local status = held[2] or 'closed'
-local generation = tonumber(held[3]) or 0
-local failure_count = tonumber(held[4]) or 0
-local forced = held[5] == '1'
-local opened_at = tonumber(held[6] or '')
-local probe_at = tonumber(held[7] or '')
-local trips = tonumber(held[8]) or 0
-local last_error = held[9] or ''
-local wait = tonumber(held[13] or '')
-local counts = {}
-for i = 1, 3 do counts[i] = (tonumber(held[9 + i]) or 0) + tonumber(ARGV[18 + i]) end
+local version, status, generation, failure_count, forced, opened_at, probe_at, wait, trips, reopened
+local successes, failures, rejected, last_error
+if held then
+  version, status, generation, failure_count, forced, opened_at, probe_at, wait, trips, reopened,
+    successes, failures, rejected, last_error = string.match(held, '^(%d+)\n([%a-]+)\n(%d+)\n(%d+)\n([01])\n(%d*)\n(%d*)\n(%d*)\n' ..
+      '(%d+)\n(%d+)\n(%d+)\n(%d+)\n(%d+)\n(.*)$')
+  if not version then return redis.error_reply('not the state of a breaker') end
+  version, generation, failure_count, forced = tonumber(version), tonumber(generation), tonumber(failure_count), forced == '1'
+  opened_at, probe_at, wait = tonumber(opened_at), tonumber(probe_at), tonumber(wait)
+  trips, reopened = tonumber(trips), tonumber(reopened)
+else
+  version, status, generation, failure_count, forced, trips, reopened = 0, 'closed', 0, 0, false, 0, 0
+  successes, failures, rejected, last_error = 0, 0, 0, ''
+end
 
-local event, call, failure = ARGV[1], tonumber(ARGV[2]), ARGV[3]
-local threshold, open_time, lease = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local known, differs = tonumber(ARGV[9]), ARGV[10] == '1'
+local event, call = ARGV[1], tonumber(ARGV[2])
+local known, differs = tonumber(ARGV[11]), ARGV[12] == '1'
 
 -- Versions are times, and above all seen ones: order survives a flush, and a clock set back.
 local next_version = math.max(now, version + 1, known + 1)
-local changed, admitted = false, false
-
-local function text(number)
-  return number and string.format('%.0f', number) or ''
-end
+-- `changed` is kept, `news` is also pushed: to others, one failure more of several is none.
+local changed, news, admitted = false, false, false
 
 -- Flushed, restored from an older file, or out of reach for a while: the first to come back brings what it knows.
 if version < known or (version == known and differs) then
-  status, generation, failure_count, forced = ARGV[11], tonumber(ARGV[12]), tonumber(ARGV[13]), ARGV[14] == '1'
-  local ago, ahead = tonumber(ARGV[15]), tonumber(ARGV[16])
+  local ago, ahead
+  status, generation, failure_count, forced, ago, ahead, trips, reopened, last_error =
+    string.match(ARGV[13], '^([%a-]+)\n(%d+)\n(%d+)\n([01])\n(%-?%d*)\n(%-?%d*)\n(%d+)\n(%d+)\n(.*)$')
+  generation, failure_count, forced = tonumber(generation), tonumber(failure_count), forced == '1'
+  trips, reopened, ago, ahead = tonumber(trips), tonumber(reopened), tonumber(ago), tonumber(ahead)
   opened_at = ago and now - ago
   probe_at, wait = ahead and now + ahead, ahead
-  trips, last_error = tonumber(ARGV[17]), ARGV[18]
-  changed = true
+  changed, news = true, true
 end
 
 -- A clock set back would prolong the wait: it is never longer than it was when it began.
 if probe_at and wait and probe_at > now + wait then
-  probe_at, changed = now + wait, true
+  probe_at, changed, news = now + wait, true, true
 end
 
 local before, before_forced = status, forced
 
 local function close()
-  status, generation, failure_count, forced, opened_at, probe_at, wait =
-    'closed', next_version, 0, false, nil, nil, nil
-  changed = true
+  status, generation, failure_count, forced, opened_at, probe_at, wait, reopened =
+    'closed', next_version, 0, false, nil, nil, nil, 0
+  changed, news = true, true
 end
 
 local function open(open_for)
   status, generation, opened_at, wait = 'open', next_version, now, open_for
   probe_at = wait and now + wait
-  changed = true
+  changed, news = true, true
 end
 
-local rules = {}
+-- The full time, or growing with each failed probe up to the longest, and then a tenth longer at most, by chance.
+local function open_time()
+  local base, longest = tonumber(ARGV[5]), tonumber(ARGV[7])
+  if longest <= base then return base end
+  return math.floor(math.min(base * 2 ^ math.min(reopened, 32), longest) * (1 + tonumber(ARGV[8]) / 10))
+end
 
-function rules.sync() end
-
-function rules.admit()
+if event == 'fail' then
+  if call == generation and not forced then
+    news = news or failure_count == 0
+    failure_count, last_error, changed = failure_count + 1, ARGV[3], true
+    if status ~= 'closed' then
+      reopened = reopened + 1
+      open(open_time())
+    elseif failure_count >= tonumber(ARGV[4]) then
+      trips, reopened = trips + 1, 0
+      open(open_time())
+    end
+  end
+elseif event == 'succeed' then
+  if call == generation then
+    if status == 'half-open' then
+      close()
+    elseif failure_count > 0 then
+      failure_count, changed, news = 0, true, true
+    end
+  end
+elseif event == 'admit' then
   if status == 'closed' then
     admitted = true
   elseif probe_at and now >= probe_at then
-    status, generation, probe_at, wait = 'half-open', next_version, now + lease, lease
-    admitted, changed = true, true
+    wait = tonumber(ARGV[6])
+    status, generation, probe_at = 'half-open', next_version, now + wait
+    admitted, changed, news = true, true, true
   end
-end
-
-function rules.succeed()
-  if call ~= generation then return end
-  if status == 'half-open' then
-    close()
-  elseif failure_count > 0 then
-    failure_count, changed = 0, true
-  end
-end
-
-function rules.fail()
-  if call ~= generation or forced then return end
-  failure_count, last_error, changed = failure_count + 1, failure, true
-  if status ~= 'closed' then
-    open(open_time)
-  elseif failure_count >= threshold then
-    trips = trips + 1
-    open(open_time)
-  end
-end
-
-function rules.cancel()
+elseif event == 'cancel' then
   if call == generation and status == 'half-open' then
-    probe_at, changed = math.min(probe_at, now), true
+    probe_at, changed, news = math.min(probe_at, now), true, true
   end
-end
-
-function rules.force_open()
+elseif event == 'force_open' then
   open(nil)
   forced = true
-end
-
-function rules.force_closed()
+elseif event == 'force_closed' then
   close()
   forced = true
-end
-
-function rules.reset()
+elseif event == 'reset' then
   close()
   last_error = ''
 end
 
-rules[event]()
-
 if changed then version = next_version end
-if changed or ARGV[19] ~= '0' or ARGV[20] ~= '0' or ARGV[21] ~= '0' then
-  redis.call('HSET', KEYS[1], 'version', text(version), 'status', status, 'generation', text(generation),
-    'failure_count', text(failure_count), 'forced', forced and '1' or '0', 'opened_at', text(opened_at),
-    'probe_at', text(probe_at), 'trips', text(trips), 'last_error', last_error, 'successes', text(counts[1]),
-    'failures', text(counts[2]), 'rejected', text(counts[3]), 'wait', text(wait))
+local has_counts = ARGV[14] ~= '0' or ARGV[15] ~= '0' or ARGV[16] ~= '0'
+if has_counts then
+  successes, failures, rejected = successes + ARGV[14], failures + ARGV[15], rejected + ARGV[16]
 end
 
--- Strings only: cjson would round a version to 14 digits.
-local view = cjson.encode({
-  ARGV[8], text(version), status, text(generation), text(failure_count), forced and '1' or '0',
-  text(opened_at and now - opened_at), text(probe_at and probe_at - now), text(trips), last_error,
-  text(counts[1]), text(counts[2]), text(counts[3]),
-})
-if changed then redis.call('PUBLISH', ARGV[7], view) end
-local moved = before ~= status or before_forced ~= forced
-return {admitted and 1 or 0, moved and 1 or 0, before, view}
+local function text(number)
+  return number and string.format('%.0f', number) or ''
+end
+
+local head = string.format('%.0f\n%s\n%.0f\n%d\n%s\n', version, status, generation, failure_count, forced and '1' or '0')
+local tail = string.format('%d\n%d\n%d\n%d\n%d\n%s', trips, reopened, successes, failures, rejected, last_error)
+if changed or has_counts then
+  redis.call('SET', KEYS[1], head .. text(opened_at) .. '\n' .. text(probe_at) .. '\n' .. text(wait) .. '\n' .. tail)
+end
+local view = ARGV[10] .. '\n' .. head .. text(opened_at and now - opened_at) .. '\n' .. text(probe_at and probe_at - now) .. '\n' .. tail
+if news then redis.call('PUBLISH', ARGV[9], view) end
+return {admitted and 1 or 0, (before ~= status or before_forced ~= forced) and 1 or 0, before, view}

@@ -7,8 +7,8 @@ store.
         ...
         permit.fail("the agent answered: failed")           # a failure that no exception tells of
 
-The decisions are `breaker_machine.advance`, or the same table in Redis. Closed and quiet, a call touches a
-lock for a moment and no network; the store is asked only about failures, first successes after them, probes
+The decisions are `breaker_machine.advance`, or the same table in Redis. Closed and quiet, a call touches no
+lock and no network; the store is asked only about failures, first successes after them, probes
 and what operators order. That takes one short round trip on the calling thread, in `acall` too: it is bounded
 by the client's timeout and rarer than hops to a thread would be worth.
 """
@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import itertools
 import math
+import random
 import secrets
 import threading
 import time
@@ -69,9 +71,11 @@ log = structlog.get_logger(__name__)
 class BreakerOpen(Unavailable):
     """Refused without trying. `retry_after` is the time in seconds until the next probe may be admitted."""
 
-    def __init__(self, name: str, *, retry_after: float, detail: str) -> None:
+    def __init__(self, detail: str, name: str, retry_after: float) -> None:
+        # A refusal is to cost nothing; the bases' own `__init__` would set the same fields in three more steps.
+        self.detail = detail
         self.name = name
-        super().__init__(detail, retry_after=retry_after)
+        self.retry_after = retry_after
 
 
 # Nothing was learnt about the callee: another breaker refused and counted, or nobody waits for the answer any
@@ -84,6 +88,31 @@ def is_callees_fault(error: BaseException) -> bool:
     """Whether `error` speaks against the callee. Refused, reset, timed out, garbled, answered with a 5xx, and
     anything else that is an `Exception`: a fault nobody thought of must be able to open a breaker."""
     return not isinstance(error, CALLERS_FAULT)
+
+
+class _Tally:
+    """Counts what threads report at any time, without a lock: one step of an `itertools.count` is one step of
+    the interpreter. What was counted is taken out, and may be given back, under the breaker's lock."""
+
+    __slots__ = ("_looks", "_taken", "hit")
+
+    def __init__(self) -> None:
+        self.hit = itertools.count().__next__
+        self._looks = self._taken = 0
+
+    def pending(self) -> int:
+        # To look is to step on; the looks are known and do not count.
+        hits = self.hit() - self._looks
+        self._looks += 1
+        return hits - self._taken
+
+    def take(self) -> int:
+        taken = self.pending()
+        self._taken += taken
+        return taken
+
+    def give_back(self, number: int) -> None:
+        self._taken -= number
 
 
 class Permit:
@@ -166,40 +195,46 @@ class Breaker:
         self._is_joined = store is None
         self._is_shared = False
         self._totals = Counts()
-        self._successes = self._failures = self._rejected = 0
+        self._successes, self._failures, self._rejected = _Tally(), _Tally(), _Tally()
+        self._count_success, self._count_refusal = self._successes.hit, self._rejected.hit
+        # The state, while calls need not look at it: joined, closed, nothing counted.
+        self._quiet: State | None = None
+        if self._is_joined:
+            self._quiet = self._state
 
     def call(self, fn: Callable[[], T]) -> T:
         """Run `fn` if admitted. Raises BreakerOpen, or whatever `fn` raises. The time limit belongs inside
         `fn`: one around this call would look like a cancellation, and a callee that hangs would never count
         as failing."""
-        permit = self.admit()
+        quiet = self._quiet
+        generation = self._enter() if quiet is None else quiet.generation
         try:
             result = fn()
         except BaseException as error:
-            permit.settle(error)
+            Permit(self, generation).settle(error)
             raise
-        permit.succeed()
+        self._count_success()
+        if quiet is None or self._quiet is not quiet:
+            self._note_success(generation)
         return result
 
     async def acall(self, fn: Callable[[], Awaitable[T]]) -> T:
         """`call` for a coroutine function. A cancelled call returns its permit without a verdict."""
-        permit = self.admit()
+        quiet = self._quiet
+        generation = self._enter() if quiet is None else quiet.generation
         try:
             result = await fn()
         except BaseException as error:
-            permit.settle(error)
+            Permit(self, generation).settle(error)
             raise
-        permit.succeed()
+        self._count_success()
+        if quiet is None or self._quiet is not quiet:
+            self._note_success(generation)
         return result
 
     def admit(self) -> Permit:
         """Leave to make one call now; the caller must settle it. Raises BreakerOpen."""
-        if not self._is_joined:
-            self._join()
-        state = self._state
-        if state.status is CLOSED:
-            return Permit(self, state.generation)
-        return Permit(self, self._knock(state))
+        return Permit(self, self._enter())
 
     def snapshot(self) -> BreakerSnapshot:
         """The breaker as it is now; with a store, one round trip, which also writes this process's counts."""
@@ -210,9 +245,9 @@ class Breaker:
         with self._lock:
             state, totals, is_shared = self._state, self._totals, self._is_shared
             counts = Counts(
-                totals.successes + self._successes,
-                totals.failures + self._failures,
-                totals.rejected + self._rejected,
+                totals.successes + self._successes.pending(),
+                totals.failures + self._failures.pending(),
+                totals.rejected + self._rejected.pending(),
             )
         return BreakerSnapshot(
             state=state.status,
@@ -246,7 +281,7 @@ class Breaker:
         """Take over a state that another process made, unless it is older than what is known here."""
         with self._lock:
             if view.version > self._version or (view.version == self._version and not self._differs):
-                self._state = view.state.shifted(self._clock())
+                self._keep(view.state.shifted(self._clock()))
                 self._version = view.version
                 self._differs = False
                 self._totals = view.counts
@@ -257,7 +292,9 @@ class Breaker:
 
     def write_counts(self) -> None:
         """Add this process's counts to the shared ones, if there are any to add."""
-        if self._successes or self._failures or self._rejected:
+        with self._lock:
+            is_due = self._successes.pending() or self._failures.pending() or self._rejected.pending()
+        if is_due:
             self.read_shared()
 
     def _join(self) -> None:
@@ -266,35 +303,50 @@ class Breaker:
         if self._store is not None:
             self._store.join(self)
             self.read_shared()
-        self._is_joined = True
+        with self._lock:
+            self._is_joined = True
+            self._keep(self._state)
 
-    def _knock(self, state: State) -> int:
-        """The generation under which a caller may probe, or BreakerOpen."""
+    def _keep(self, state: State) -> None:
+        self._state = state
+        is_quiet = self._is_joined and state.status is CLOSED and not state.failure_count
+        self._quiet = state if is_quiet else None
+
+    def _enter(self) -> int:
+        """The generation under which a caller may call, as a probe if need be, or BreakerOpen."""
+        if not self._is_joined:
+            self._join()
+        state = self._state
+        if state.status is CLOSED:
+            return state.generation
         now = self._clock()
         if now >= state.probe_at:
             step = self._apply(Event(Kind.ADMIT))
             if step.is_admitted:
                 return step.state.generation
             state = step.state
-        with self._lock:
-            self._rejected += 1
+        self._count_refusal()
         # Neither a probe's whole lease nor the absent next probe of a forced breaker is worth waiting for.
-        wait = min(max(0.0, state.probe_at - now), self.settings.reset_timeout)
-        raise BreakerOpen(self.name, retry_after=wait, detail=self.detail)
+        wait, longest = state.probe_at - now, self.settings.longest_open
+        if wait > longest:
+            wait = longest
+        elif wait < 0.0:
+            wait = 0.0
+        raise BreakerOpen(self.detail, self.name, wait)
 
     def _succeed(self, generation: int) -> None:
-        with self._lock:
-            self._successes += 1
-            state = self._state
+        self._count_success()
+        self._note_success(generation)
+
+    def _note_success(self, generation: int) -> None:
+        state = self._state
         if state.generation == generation and (state.failure_count or state.status is not CLOSED):
             self._apply(Event(Kind.SUCCEED, generation))
 
     def _fail(self, generation: int, error: BaseException | str) -> None:
-        with self._lock:
-            self._failures += 1
-            is_late = self._state.generation != generation
-        if not is_late:
-            self._apply(Event(Kind.FAIL, generation, _told(error)))
+        self._failures.hit()
+        if self._state.generation == generation:
+            self._apply(Event(Kind.FAIL, generation, _told(error), random.random()))  # noqa: S311 - spreads, hides nothing
 
     def _cancel(self, generation: int) -> None:
         state = self._state
@@ -324,7 +376,7 @@ class Breaker:
             # Redis's own are microseconds, far below; Lua's numbers are exact up to 2^53.
             unique = (1 << 52) | secrets.randbits(52)
             step = replace(step, state=replace(step.state, generation=unique))
-        self._state = step.state
+        self._keep(step.state)
         self._differs = True
         return step
 
@@ -334,15 +386,14 @@ class Breaker:
             return None
         with self._lock:
             known = Known(self._version, self._state.shifted(-self._clock()), self._differs)
-            counts = Counts(self._successes, self._failures, self._rejected)
-            self._successes = self._failures = self._rejected = 0
+            counts = Counts(self._successes.take(), self._failures.take(), self._rejected.take())
         answer = self._store.ask(self.name, event, settings=self.settings, known=known, counts=counts)
         self._is_shared = answer is not None
         if answer is None:
             with self._lock:
-                self._successes += counts.successes
-                self._failures += counts.failures
-                self._rejected += counts.rejected
+                self._successes.give_back(counts.successes)
+                self._failures.give_back(counts.failures)
+                self._rejected.give_back(counts.rejected)
             return None
         self.adopt(answer.view)
         state = answer.view.state.shifted(self._clock())

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -33,25 +33,38 @@ class Kind(StrEnum):
     RESET = "reset"
 
 
+MOST_DOUBLINGS = 32
 VERDICTS = frozenset({Kind.SUCCEED, Kind.FAIL, Kind.CANCEL})
 
 
 @dataclass(frozen=True)
 class BreakerSettings:
     """When to open, for how long, and how long a probe may take before another caller gets its turn
-    (seconds)."""
+    (seconds). With `longest_reset` above `reset_timeout` each failed probe doubles the open time up to it,
+    and chance adds up to a tenth, so that many breakers of one callee do not probe it together."""
 
     failure_threshold: int = 3
     reset_timeout: float = 30.0
     probe_lease: float = 60.0
+    longest_reset: float = 0.0
+    longest_open: float = field(init=False)
 
     def __post_init__(self) -> None:
         if self.failure_threshold < 1:
             raise Invalid("failure_threshold must be at least 1")
-        for field in ("reset_timeout", "probe_lease"):
-            seconds = getattr(self, field)
+        for name in ("reset_timeout", "probe_lease", "longest_reset"):
+            seconds = getattr(self, name)
             if not (math.isfinite(seconds) and seconds >= 0):
-                raise Invalid(f"{field} must be zero or a positive number of seconds")
+                raise Invalid(f"{name} must be zero or a positive number of seconds")
+
+        object.__setattr__(self, "longest_open", max(self.reset_timeout, self.longest_reset))
+
+    def open_time(self, reopened: int, draw: float) -> float:
+        """Seconds to stay open after `reopened` failed probes; `draw` is chance, 0 to 1."""
+        if self.longest_reset <= self.reset_timeout:
+            return self.reset_timeout
+        grown = min(self.reset_timeout * 2.0 ** min(reopened, MOST_DOUBLINGS), self.longest_reset)
+        return grown * (1 + draw / 10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +81,7 @@ class State:
     opened_at: float | None = None
     probe_at: float = math.inf
     trips: int = 0
+    reopened: int = 0
     last_error: str = ""
 
     def shifted(self, seconds: float) -> State:
@@ -81,11 +95,12 @@ class State:
 @dataclass(frozen=True, slots=True)
 class Event:
     """What happened. Verdicts bear the generation under which their call was admitted; a failure bears its
-    text."""
+    text, and what chance adds to the open time (0 to 1)."""
 
     kind: Kind
     generation: int = 0
     error: str = ""
+    draw: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,14 +225,16 @@ def _fail(state: State, event: Event, settings: BreakerSettings, now: float) -> 
     if state.status is Status.CLOSED and failed.failure_count < settings.failure_threshold:
         return failed
     # Trips count the openings of a closed breaker; a failed probe merely keeps it open.
-    trips = state.trips + (state.status is Status.CLOSED)
+    is_trip = state.status is Status.CLOSED
+    reopened = 0 if is_trip else state.reopened + 1
     return replace(
         failed,
         status=Status.OPEN,
         generation=state.generation + 1,
         opened_at=now,
-        probe_at=now + settings.reset_timeout,
-        trips=trips,
+        probe_at=now + settings.open_time(reopened, event.draw),
+        trips=state.trips + is_trip,
+        reopened=reopened,
     )
 
 

@@ -12,8 +12,8 @@ at most) belongs to the injected client.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
+import os
 import threading
 import time
 import weakref
@@ -21,10 +21,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+import hiredis
 import redis
 import structlog
 from redis.client import PubSub
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from aurora.resilience.breaker_machine import (
     Answer,
@@ -40,7 +41,7 @@ from aurora.resilience.breaker_machine import (
 PREFIX = "aurora:breaker"
 SCRIPT = Path(__file__).with_name("breaker.lua").read_text(encoding="utf-8")
 SCRIPT_SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
-VIEW_FIELDS = 13
+VIEW_LINES = 14
 SILENCE_SECONDS = 2.0  # an unanswered ping on the subscription is a dead connection after this
 
 log = structlog.get_logger(__name__)
@@ -82,6 +83,7 @@ class BreakerStore:
         self._stopping = threading.Event()
         self._retry_at = -math.inf
         self._is_down = False
+        self._spare: list[Any] = []
 
     def join(self, member: Member) -> None:
         """Push changes of `member.name` to it from now on. Starts the listener thread."""
@@ -114,6 +116,8 @@ class BreakerStore:
         self._stopping.set()
         if self._listener is not None:
             self._listener.join()
+        while self._spare:
+            self._spare.pop().disconnect()
 
     def _keep_listening(self) -> None:
         # Also in the child of a fork, where the parent's thread is not.
@@ -126,11 +130,40 @@ class BreakerStore:
 
     def _run(self, key: str, arguments: list[str]) -> list[Any]:
         try:
-            reply: list[Any] = self._client.evalsha(SCRIPT_SHA, 1, key, *arguments)
+            return self._send("EVALSHA", SCRIPT_SHA, key, arguments)
         except NoScriptError:
             # First use, or Redis was restarted or flushed since; EVAL also loads it for the next caller.
-            reply = self._client.eval(SCRIPT, 1, key, *arguments)
+            return self._send("EVAL", SCRIPT, key, arguments)
+
+    def _send(self, command: str, script: str, key: str, arguments: list[str]) -> list[Any]:
+        # On connections like the client's own, but without what its pool and `execute_command` do for commands of
+        # every kind, which takes as long as the round trip itself. One that fails disconnects itself.
+        connection = self._connection()
+        words: Any = (command, script, 1, key, *arguments)  # hiredis's annotation knows tuples of one only
+        packed = hiredis.pack_command(words)
+        connection.send_packed_command([packed], check_health=False)
+        try:
+            reply: list[Any] = connection.read_response()
+        except ResponseError:
+            self._spare.append(connection)
+            raise
+        self._spare.append(connection)
         return reply
+
+    def _connection(self) -> Any:
+        while self._spare:
+            try:
+                connection = self._spare.pop()
+            except IndexError:
+                break  # another thread was quicker
+            # Readable means closed by Redis, or an answer that nobody waited for; a fork's connections are its parent's.
+            if connection.pid == os.getpid() and connection.is_connected and not connection.can_read():
+                return connection
+            connection.disconnect()
+        pool = self._client.connection_pool
+        connection = pool.connection_class(**pool.connection_kwargs)
+        connection.connect()
+        return connection
 
     def _may_try(self) -> bool:
         if not self._is_down:
@@ -218,50 +251,55 @@ class BreakerStore:
 
 def read_view(payload: bytes | str) -> View:
     """A view as `breaker.lua` writes it. Raises ValueError on anything else."""
-    fields = json.loads(payload)
-    if not (isinstance(fields, list) and len(fields) == VIEW_FIELDS and all(isinstance(f, str) for f in fields)):
-        raise ValueError("not a breaker's view")
-    name, version, status, generation, failure_count, forced, opened, probe, trips, last_error = fields[:10]
+    # The error comes last, for it alone may hold line breaks; too few lines are a ValueError by themselves.
+    name, version, status, generation, failure_count, forced, opened, probe, trips, reopened, *counts, error = _text(
+        payload
+    ).split("\n", VIEW_LINES - 1)
     state = State(
-        status=Status(status),
-        generation=int(generation),
-        failure_count=int(failure_count),
-        is_forced=forced == "1",
-        opened_at=-int(opened) / 1e6 if opened else None,
-        probe_at=int(probe) / 1e6 if probe else math.inf,
-        trips=int(trips),
-        last_error=last_error,
+        Status(status),
+        int(generation),
+        int(failure_count),
+        forced == "1",
+        -int(opened) / 1e6 if opened else None,
+        int(probe) / 1e6 if probe else math.inf,
+        int(trips),
+        int(reopened),
+        error,
     )
-    return View(name, int(version), state, Counts(*(int(count) for count in fields[10:])))
+    successes, failures, rejected = counts
+    return View(name, int(version), state, Counts(int(successes), int(failures), int(rejected)))
 
 
 def _arguments(
     name: str, event: Event | None, *, settings: BreakerSettings, known: Known, counts: Counts, channel: str
 ) -> list[str]:
-    state = known.state
     return [
-        event.kind if event else "sync",
+        event.kind.value if event else "sync",
         str(event.generation if event else 0),
         event.error if event else "",
         str(settings.failure_threshold),
         _micros(settings.reset_timeout),
         _micros(settings.probe_lease),
+        _micros(settings.longest_reset),
+        f"{event.draw if event else 0:.6f}",
         channel,
         name,
         str(known.version),
         "1" if known.differs else "0",
-        state.status,
-        str(state.generation),
-        str(state.failure_count),
-        "1" if state.is_forced else "0",
-        "" if state.opened_at is None else _micros(-state.opened_at),
-        "" if math.isinf(state.probe_at) else _micros(state.probe_at),
-        str(state.trips),
-        state.last_error,
+        _lines(known.state),
         str(counts.successes),
         str(counts.failures),
         str(counts.rejected),
     ]
+
+
+def _lines(state: State) -> str:
+    opened = "" if state.opened_at is None else _micros(-state.opened_at)
+    probe = "" if math.isinf(state.probe_at) else _micros(state.probe_at)
+    return (
+        f"{state.status.value}\n{state.generation}\n{state.failure_count}\n{int(state.is_forced)}\n{opened}\n{probe}\n"
+        f"{state.trips}\n{state.reopened}\n{state.last_error}"
+    )
 
 
 def _micros(seconds: float) -> str:

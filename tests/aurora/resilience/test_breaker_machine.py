@@ -78,7 +78,7 @@ TABLE = [
         "a failed probe opens for the full time and is no trip",
         PROBED,
         Kind.FAIL,
-        OPENED | {"failure_count": 4, "last_error": "new"},
+        OPENED | {"failure_count": 4, "reopened": 1, "last_error": "new"},
         False,
     ),
     ("a failure under forced closed changes nothing", HELD_CLOSED, Kind.FAIL, {}, False),
@@ -123,6 +123,30 @@ def test_the_table(before, kind, changes, is_admitted):
     assert step.is_admitted is is_admitted
 
 
+def test_each_failed_probe_doubles_the_open_time_up_to_the_longest():
+    growing = BreakerSettings(reset_timeout=10.0, longest_reset=60.0)
+    state, waits = PROBED, []
+    for _ in range(5):
+        state = advance(state, Event(Kind.FAIL, state.generation), settings=growing, now=NOW).state
+        waits.append(state.probe_at - NOW)
+        state = advance(state, Event(Kind.ADMIT), settings=growing, now=state.probe_at).state
+    assert waits == [20.0, 40.0, 60.0, 60.0, 60.0]
+    closed = advance(state, Event(Kind.SUCCEED, state.generation), settings=growing, now=NOW).state
+    assert closed.reopened == 0
+
+
+@pytest.mark.parametrize(("draw", "wait"), [(0.0, 10.0), (0.5, 10.5), (1.0, 11.0)])
+def test_chance_adds_up_to_a_tenth_to_a_time_that_grows(draw, wait):
+    growing = BreakerSettings(failure_threshold=1, reset_timeout=10.0, longest_reset=60.0)
+    state = advance(CLOSED, Event(Kind.FAIL, CLOSED.generation, "e", draw), settings=growing, now=NOW).state
+    assert state.probe_at == pytest.approx(NOW + wait)
+
+
+def test_a_breaker_that_fails_for_years_still_has_an_open_time():
+    growing = BreakerSettings(reset_timeout=10.0, longest_reset=60.0)
+    assert growing.open_time(10**6, 0.0) == 60.0
+
+
 @pytest.mark.parametrize("state", [CLOSED, WORN, OPEN, PROBED, HELD_OPEN, HELD_CLOSED])
 @pytest.mark.parametrize("kind", [Kind.SUCCEED, Kind.FAIL, Kind.CANCEL])
 @pytest.mark.parametrize("generation", [4, 6])
@@ -165,6 +189,7 @@ def test_shifting_moves_instants_and_nothing_else():
         {"reset_timeout": -1.0},
         {"reset_timeout": math.inf},
         {"probe_lease": math.nan},
+        {"longest_reset": -1.0},
     ],
 )
 def test_senseless_settings_are_refused(wrong):

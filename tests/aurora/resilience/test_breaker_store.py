@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import signal
@@ -22,6 +21,14 @@ from aurora.resilience.breaker_store import BreakerStore, read_view
 from tests.waiting import until
 
 KEY = "aurora:breaker:agent"
+STATUS, PROBE_AT = 1, 6
+
+
+def kept(client: redis.Redis) -> list[bytes]:
+    """The lines of the breaker's state in Redis."""
+    text = client.get(KEY)
+    assert isinstance(text, bytes)
+    return text.split(b"\n")
 
 
 def fail(breaker: Breaker, times: int = 1) -> None:
@@ -219,10 +226,24 @@ def test_late_results_cost_no_round_trip(own_redis, join):
     until(lambda: cost_of_late_failures() == 0)
 
 
-def test_the_whole_state_is_one_hash(redis_client, join):
+def test_the_whole_state_is_one_text_that_a_person_can_read(redis_client, join):
     fail(join(redis_client), 3)
     assert redis_client.keys("*") == [KEY.encode()]
-    assert redis_client.hget(KEY, "status") == b"open"
+    assert kept(redis_client)[STATUS] == b"open"
+
+
+def test_an_error_of_several_lines_is_kept_whole(redis_client, join):
+    one, two = join(redis_client, threshold=1), join(redis_client)
+    one.admit().fail("first\nsecond\n")
+    assert two.snapshot().last_error == "first\nsecond\n"
+
+
+def test_of_several_failures_only_the_first_is_news_to_others(redis_client, join):
+    one, two = join(redis_client, threshold=10), join(redis_client, threshold=10)
+    fail(one, 5)
+    until(lambda: two._state.failure_count)
+    two.call(lambda: None)
+    assert one.snapshot().failure_count == 0
 
 
 def test_databases_of_one_redis_do_not_hear_each_other(own_redis, join):
@@ -287,9 +308,9 @@ def test_once_rejoined_a_process_only_reads(own_redis, join):
     fail(breaker)
     own_redis.start()
     until(lambda: breaker.snapshot().shared)
-    version = client.hget(KEY, "version")
+    before = kept(client)
     breaker.snapshot()
-    assert client.hget(KEY, "version") == version
+    assert kept(client) == before
 
 
 def test_a_probe_begun_alone_still_counts_when_redis_is_back(own_redis, join):
@@ -326,7 +347,7 @@ def test_flushed_while_open_every_process_still_refuses_and_the_first_to_ask_res
     assert refuses(one)
     assert refuses(two)
     assert two.snapshot().state == "open"
-    assert client.hget(KEY, "status") == b"open"
+    assert kept(client)[STATUS] == b"open"
     assert join(client).snapshot().trips == 1
 
 
@@ -344,12 +365,13 @@ def test_a_forgotten_script_is_loaded_again(own_redis, join):
     breaker = join(client)
     client.script_flush()
     fail(breaker, 3)
-    assert client.hget(KEY, "status") == b"open"
+    assert kept(client)[STATUS] == b"open"
     assert breaker.snapshot().shared
 
 
-def test_a_key_that_somebody_overwrote_makes_it_a_local_breaker(redis_client, join):
-    redis_client.set(KEY, "mine")
+@pytest.mark.parametrize("mine", ["mine", "", "1\nopen", "\n" * 13])
+def test_a_key_that_somebody_overwrote_makes_it_a_local_breaker(redis_client, join, mine):
+    redis_client.set(KEY, mine)
     breaker = join(redis_client)
     fail(breaker, 3)
     assert refuses(breaker)
@@ -359,7 +381,7 @@ def test_a_key_that_somebody_overwrote_makes_it_a_local_breaker(redis_client, jo
 def test_a_push_that_nobody_can_read_harms_nobody(redis_client, join):
     one, two = join(redis_client), join(redis_client)
     channel = one._store._channel if one._store else ""
-    for garbage in (b"\xff", b"{}", b"[1]", json.dumps(["agent"] * 13)):
+    for garbage in (b"\xff", b"{}", b"[1]", "agent\n" * 13):
         redis_client.publish(channel, garbage)
     fail(one, 3)
     until(lambda: refuses(two))
@@ -368,7 +390,9 @@ def test_a_push_that_nobody_can_read_harms_nobody(redis_client, join):
 def test_a_clock_set_back_does_not_prolong_the_open_time(redis_client, join):
     breaker = join(redis_client, reset=30.0)
     fail(breaker, 3)
-    redis_client.hincrby(KEY, "probe_at", 3600 * 1_000_000)
+    lines = kept(redis_client)
+    lines[PROBE_AT] = str(int(lines[PROBE_AT]) + 3600 * 1_000_000).encode()
+    redis_client.set(KEY, b"\n".join(lines))
     snapshot = breaker.snapshot()
     assert snapshot.opened_at is not None
     assert snapshot.next_probe_at is not None
@@ -378,7 +402,7 @@ def test_a_clock_set_back_does_not_prolong_the_open_time(redis_client, join):
 def test_an_older_view_never_replaces_a_newer_one(redis_client, join):
     breaker = join(redis_client)
     fail(breaker)
-    old = read_view(json.dumps(["agent", "1", "open", "1", "3", "0", "0", "", "1", "x", "0", "0", "0"]))
+    old = read_view("agent\n1\nopen\n1\n3\n0\n0\n\n1\n0\n0\n0\n0\nx")
     breaker.adopt(old)
     assert not refuses(breaker)
 
@@ -448,7 +472,7 @@ def _listeners() -> set[threading.Thread]:
     return {thread for thread in threading.enumerate() if thread.name == "breaker-listener"}
 
 
-@pytest.mark.parametrize("payload", ["", "null", "[]", '["a"]', json.dumps([1] * 13), json.dumps(["x"] * 13)])
+@pytest.mark.parametrize("payload", ["", "null", "a\nb", "1\n" * 12, "1\n" * 13, b"\xff"])
 def test_only_a_view_is_read_as_one(payload):
     with pytest.raises(ValueError):
         read_view(payload)
@@ -459,6 +483,7 @@ LUA_SETTINGS = st.builds(
     failure_threshold=st.integers(1, 3),
     reset_timeout=st.sampled_from([0.0, 3600.0]),
     probe_lease=st.sampled_from([0.0, 3600.0]),
+    longest_reset=st.sampled_from([0.0, 90_000.0]),
 )
 EVENTS = st.lists(
     st.tuples(st.sampled_from([*Kind, Kind.FAIL, Kind.ADMIT, Kind.ADMIT]), st.integers(0, 2)), max_size=30
@@ -476,12 +501,12 @@ def test_the_lua_table_and_the_python_table_are_the_same(redis_client, rules, ev
         mine, theirs = issued[-1 - min(back, len(issued) - 1)]
         answer = store.ask(
             "agent",
-            Event(kind, theirs, "e"),
+            Event(kind, theirs, "e", 0.5),
             settings=rules,
             known=Known(version, shared, differs=False),
             counts=Counts(),
         )
-        step = advance(state, Event(kind, mine, "e"), settings=rules, now=100.0)
+        step = advance(state, Event(kind, mine, "e", 0.5), settings=rules, now=100.0)
         assert answer is not None
         state, shared, version = step.state, answer.view.state, answer.view.version
         assert _gist(shared) == _gist(state)
@@ -500,6 +525,9 @@ def _gist(state: State) -> tuple[object, ...]:
         state.opened_at is None,
         math.isinf(state.probe_at),
         state.trips,
+        state.reopened,
+        # In hours, for the shared clock runs on between the events.
+        None if math.isinf(state.probe_at) else round((state.probe_at - (state.opened_at or 0.0)) / 3600, 2),
         state.last_error,
     )
 
