@@ -171,7 +171,7 @@ class Bus(RuleBasedStateMachine):
 def test_whatever_happens_each_event_has_its_effect_once(own_redis: Redis, settings: Any) -> None:
     settings.BUS_CLAIM_SECONDS = CLAIM_SECONDS
     Bus.server = own_redis
-    run_state_machine_as_test(Bus, settings=_settings)  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(Bus, settings=_settings)
 
 
 def _raise(error: BaseException) -> Any:
