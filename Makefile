@@ -2,6 +2,7 @@
 # make test   the whole suite, on embedded PostgreSQL and Redis
 # make check  format, lint, types, import contracts, missing migrations
 # make bench  the benchmarks, each beside its peer
+# make fuzz   schemathesis against the whole product for ten minutes (SECONDS=n)
 # make lock   compile requirements/*.txt from pyproject.toml
 # make clean  remove what the targets made; the data directory (.aurora) stays
 
@@ -15,7 +16,7 @@ INSTALL = $(BIN)/uv pip install -q --compile-bytecode --python $(PY) --require-h
 
 # Python's scripts are run through the interpreter: their first lines hold the path that this folder had when they were installed.
 
-.PHONY: run test check bench lock clean
+.PHONY: run test check bench fuzz lock clean
 
 run: $(VENV)/.run
 	@exec $(PY) manage.py up
@@ -37,6 +38,9 @@ check: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	@$(PY) -m benchmarks $(ARGS)
+
+fuzz: $(VENV)/.dev
+	@$(PY) -m tests.fuzzing $(or $(SECONDS),600)
 
 lock: $(VENV)/.uv
 	@$(MAKE) -s -C requirements

@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import Field
 
 from agents.states import AgentType, InvestigationStatus
-from aurora.rest.schemas import Body, PageQuery, Query, Text, one_of
+from aurora.rest.schemas import Body, Flag, Number, PageQuery, Query, Text, Whole, one_of
 
 AgentWord = Annotated[str, one_of(AgentType.values)]
 InvestigationStatusWord = Annotated[str, one_of(InvestigationStatus.values)]
@@ -35,15 +35,15 @@ class EventQuery(PageQuery):
 class AgentPatch(Body):
     """`PATCH /agents/{agent_type}`: what is absent stays; null takes the installation's default."""
 
-    enabled: bool = True
+    enabled: Flag = True
     transport: Literal["builtin", "a2a"] = "builtin"
     endpoint: Text | None = Field(None, max_length=500)
     bearer: Text | None = Field(None, min_length=1, max_length=4096)
-    failure_threshold: int | None = Field(None, ge=1, le=1000)
-    reset_timeout: float | None = Field(None, ge=0.1, le=86_400)
-    longest_reset: float | None = Field(None, ge=0.1, le=86_400)
-    timeout: float | None = Field(None, ge=0.1, le=3_600)
-    max_concurrency: int = Field(4, ge=1, le=256)
+    failure_threshold: Whole | None = Field(None, ge=1, le=1000)
+    reset_timeout: Number | None = Field(None, ge=0.1, le=86_400)
+    longest_reset: Number | None = Field(None, ge=0.1, le=86_400)
+    timeout: Number | None = Field(None, ge=0.1, le=3_600)
+    max_concurrency: Whole = Field(4, ge=1, le=256)
 
 
 class BreakerCommand(Body):

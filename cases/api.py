@@ -22,10 +22,10 @@ from cases.normalizers import SOURCES
 from cases.schemas import AlertIn, AlertPatch, AlertQuery, BulkAlerts, CaseLink, RejectQuery
 from cases.submission import alert_of
 
-_LINES = {"schema": {"type": "string"}, "example": '{"title": "Port scan"}\n{"title": "Beaconing"}\n'}
+_LINES: dict[str, Any] = {"schema": {}, "example": '{"title": "Port scan"}\n{"title": "Beaconing"}\n'}
 _RECORDS: dict[str, dict[str, Any]] = {
     JSON: {
-        "schema": {"anyOf": [{"type": "object"}, {"type": "array", "items": {"type": "object"}}]},
+        "schema": {"description": "One record, or an array of them, as the sensor sends it."},
         "example": {"title": "Port scan", "severity": "low", "source_ip": "203.0.113.77"},
     },
     "application/x-ndjson": _LINES,
@@ -230,4 +230,4 @@ _ARGUMENT_OF = {"status": "status", "case-link": "case_id"}
 def _require_argument(body: BulkAlerts) -> None:
     name = _ARGUMENT_OF.get(body.action)
     if name and getattr(body, name) is None:
-        raise Invalid(problems=[problem(["body", name], "Field required", "missing")])
+        raise Invalid(problems=[problem(["body", name], f"Value error, {body.action!r} needs it", "value_error")])

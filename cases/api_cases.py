@@ -28,8 +28,8 @@ from cases.schemas import (
     NewIoc,
 )
 
-_BUNDLE = {"schema": {"type": "object"}, "example": {"type": "bundle", "id": f"bundle--{UUID(int=0)}", "objects": []}}
-_CSV = {"schema": {"type": "string", "minLength": 1}, "example": "type,value\nip,203.0.113.77\n"}
+_BUNDLE: dict[str, Any] = {"schema": {}, "example": {"type": "bundle", "id": f"bundle--{UUID(int=0)}", "objects": []}}
+_CSV: dict[str, Any] = {"schema": {}, "example": "type,value\nip,203.0.113.77\n"}
 _LISTS: dict[str, dict[str, Any]] = {
     "text/csv": _CSV,
     "application/json": _BUNDLE,

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
-from aurora.rest.schemas import Body, Moment, PageQuery, Query, Text, one_of
+from aurora.rest.schemas import Body, Line, Moment, Number, PageQuery, Query, Text, one_of
 from cases.states import (
     AlertStatus,
     CaseStatus,
@@ -25,8 +25,8 @@ IocTypeWord = Annotated[str, one_of(IocType.values)]
 IocStatusWord = Annotated[str, one_of(IocStatus.values)]
 TlpWord = Annotated[str, one_of(Tlp.values)]
 TechniqueId = Annotated[str, Field(pattern=r"^T[0-9]{4}(\.[0-9]{3})?$", examples=["T1110.003"])]
-Title = Annotated[Text, StringConstraints(min_length=1, max_length=500, strip_whitespace=True)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
+Title = Annotated[Line, Field(max_length=500)]
+Fraction = Annotated[Number, Field(ge=0, le=1)]
 # Windows of days are laid around an alert's time; nearer to the ends of the calendar they would leave it.
 _EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 
@@ -41,7 +41,7 @@ class AlertIn(Body):
 
     title: Title
     severity: SeverityWord
-    source: Annotated[Text, StringConstraints(min_length=1, max_length=64, strip_whitespace=True)]
+    source: Annotated[Line, Field(max_length=64)]
     description: Text = Field("", max_length=100_000)
     iocs: list[Annotated[Text, Field(min_length=1, max_length=2048)] | IocIn] = Field([], max_length=256)
     mitre_techniques: list[TechniqueId] = Field([], max_length=64)
@@ -149,7 +149,7 @@ class ImportQuery(Query):
     """`POST /iocs/import`: what holds for entries that do not say."""
 
     source: Text | None = Field(None, min_length=1, max_length=64)
-    confidence: Fraction | None = None
+    confidence: float | None = Field(None, ge=0, le=1)
     tlp: TlpWord | None = None
     expires_at: Moment | None = None
 

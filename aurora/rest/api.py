@@ -26,7 +26,7 @@ from aurora.rest.answers import (
 from aurora.rest.calls import Call
 from aurora.rest.pagination import page_by_name, page_of
 from aurora.rest.permissions import PUBLIC, SIGNED_IN
-from aurora.rest.schemas import Body, Moment, Page, PageQuery, Text, one_of
+from aurora.rest.schemas import Body, Flag, Line, Moment, Page, PageQuery, Text, one_of
 from aurora.rest.views import ApiView, uuid_of
 from aurora.roles import ROLES
 
@@ -62,11 +62,11 @@ class AccountBody(Body):
 class AccountPatch(Body):
     password: Password | None = None
     role: RoleWord | None = None
-    is_active: bool | None = None
+    is_active: Flag | None = None
 
 
 class ApiKeyBody(Body):
-    name: Annotated[Text, StringConstraints(min_length=1, max_length=100, strip_whitespace=True)]
+    name: Annotated[Line, Field(max_length=100)]
     role: RoleWord
     expires_at: Moment | None = None
 

@@ -160,7 +160,7 @@ def _given(described: Json) -> Json:
 
 def _headers_of(call: Call) -> Iterable[Json]:
     for name, meaning in call.headers.items():
-        described = {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[ -~]+$"}
+        described = {"type": "string", "maxLength": 200, "pattern": "^[ -~]*$"}
         yield _parameter("header", name, described, is_required=False) | {"description": meaning}
 
 

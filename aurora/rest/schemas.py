@@ -7,13 +7,41 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+)
 from pydantic.annotated_handlers import GetJsonSchemaHandler
 from pydantic_core import PydanticKnownError
 from pydantic_core.core_schema import CoreSchema
 
 Text = str
 """Text of a caller. `_Input` looks for NUL: a validator here would keep pydantic from applying lengths to it as to other text."""
+
+Line = Annotated[
+    Text,
+    StringConstraints(min_length=1, strip_whitespace=True),
+    Field(json_schema_extra={"pattern": "^[^\\u0000]*[^\\u0000\\s][^\\u0000]*$"}),
+]
+"""Text that is more than blanks, which are taken from its ends."""
+
+
+def _no_text_and_no_flag(value: object) -> object:
+    if isinstance(value, str | bool):
+        raise PydanticKnownError("int_type")
+    return value
+
+
+# What JSON says in its own types: pydantic would take `"1"` and `1` for true, and `"0.5"` for a number. `2.0` is a whole number to JSON.
+Flag = Annotated[bool, Field(strict=True)]
+Whole = Annotated[int, BeforeValidator(_no_text_and_no_flag)]
+Number = Annotated[float, Field(strict=True)]
 
 _NO_NUL = "^[^\\u0000]*$"
 
@@ -51,7 +79,7 @@ class PageQuery(Query):
 
     skip: int = Field(0, ge=0, le=1_000_000)
     limit: int = Field(50, ge=1, le=200)
-    cursor: Text | None = None
+    cursor: Text | None = Field(None, min_length=1, max_length=1024)
 
 
 class NoQuery(Query):

@@ -114,6 +114,26 @@ def test_intake_takes_what_senders_call_their_records(media_type):
     assert (answer.status_code, answer.json()["received"]) == (202, 1)
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "kind"),
+    [
+        ("enabled", 0, "bool_type"),
+        ("enabled", "yes", "bool_type"),
+        ("max_concurrency", "4", "int_type"),
+        ("max_concurrency", True, "int_type"),
+        ("timeout", "0.5", "float_type"),
+    ],
+)
+def test_a_body_says_numbers_and_flags_in_jsons_own_types(field, value, kind):
+    answer = ApiClient("admin").call("PATCH", "/agents/threat_intel", {field: value})
+    assert [(fault["loc"], fault["type"]) for fault in answer.json()["detail"]] == [(["body", field], kind)]
+
+
+def test_two_point_nought_is_a_whole_number_to_json():
+    answer = ApiClient("admin").call("PATCH", "/agents/threat_intel", b'{"max_concurrency": 2.0}')
+    assert (answer.status_code, answer.json()["max_concurrency"]) == (200, 2)
+
+
 @pytest.mark.parametrize("path", ["/stats", "/users/me", "/system/mode"])
 def test_a_call_without_parameters_refuses_every_parameter(path):
     answer = ApiClient("admin").call("GET", f"{path}?limit=1")
