@@ -17,6 +17,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from aurora import audit_chain
 from aurora.actors import Actor
 from aurora.bus import dead_letters
 from aurora.console import widgets
@@ -126,13 +127,17 @@ class AuditEntryAdmin(RecordAdmin):
     """Who changed what, from where."""
 
     record_icon = "history"
-    record_facts = ("at", "actor", "address", "action", "target_type", "target_id", "request_id")
+    record_facts = ("at", "actor", "address", "action", "target_type", "target_id", "request_id", "number", "digest")
     record_texts = ("before", "after")
     list_display = ("moment", "actor", "what", "target", "address")
     list_deferred = ("before", "after")
     list_display_links = ("what",)
     search_fields = ("=actor", "=target_id", "action")
     search_help_text = "Actor, action or the id of what was changed"
+    list_before_template = "admin/aurora/audit_chain.html"  # type: ignore[assignment] # unfold calls it None
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        return super().changelist_view(request, {"chain": audit_chain.state(), **(extra_context or {})})
 
     @admin.display(description="At", ordering="at")
     def moment(self, entry: AuditEntry) -> SafeString:

@@ -14,6 +14,7 @@ class AuroraConfig(AppConfig):
     verbose_name = "System"
 
     def ready(self) -> None:
+        from aurora import audit_chain
         from aurora.bus import housekeeping, registry
         from aurora.bus.relay import Relay
         from aurora.bus.schedule import Scheduler
@@ -24,6 +25,7 @@ class AuroraConfig(AppConfig):
         registry.register("relay", Relay)
         registry.register("scheduler", Scheduler)
         housekeeping.register()
+        audit_chain.register()
 
 
 class ConsoleConfig(AdminConfig):

@@ -87,14 +87,37 @@ class AuditEntry(models.Model):
     before = models.JSONField(default=dict, blank=True)
     after = models.JSONField(default=dict, blank=True)
     request_id = models.CharField(max_length=128, blank=True)
+    number = models.BigIntegerField(
+        null=True, editable=False, unique=True, help_text="Its place in the chain, from 1; empty until it is sealed."
+    )
+    digest = models.CharField(max_length=64, blank=True, db_default="", editable=False)
+    sealed_at = models.DateTimeField(null=True, editable=False)
 
     class Meta:
         ordering = ["-id"]
         verbose_name_plural = "audit entries"
-        indexes = [models.Index(fields=["target_type", "target_id"], name="audit_of_target")]
+        indexes = [
+            models.Index(fields=["target_type", "target_id"], name="audit_of_target"),
+            models.Index(fields=["id"], name="audit_unsealed", condition=models.Q(number=None)),
+        ]
 
     def __str__(self) -> str:
         return f"{self.actor} {self.action} {self.target_type} {self.target_id}"
+
+
+class AuditHead(models.Model):
+    """Where the chain of audit entries ends: signed, so that neither its end nor the whole of it can be cut off or written anew."""
+
+    number = models.BigIntegerField(default=0)
+    digest = models.CharField(max_length=64, blank=True)
+    sealed_at = models.DateTimeField(null=True)
+    signature = models.CharField(max_length=64, blank=True)
+    checked_number = models.BigIntegerField(default=0, help_text="How far the check that is under way has come.")
+    checked_at = models.DateTimeField(null=True)
+    faults = models.JSONField(default=list, help_text="What the last check found wrong, in words.")
+
+    def __str__(self) -> str:
+        return f"{self.number}:{self.digest}"
 
 
 class ApiKey(models.Model):
@@ -105,6 +128,10 @@ class ApiKey(models.Model):
     prefix = models.CharField(max_length=12, unique=True)
     key_hash = models.CharField(max_length=64)
     role = models.CharField(max_length=20, choices=[(role, role) for role in ROLES])
+    networks = models.JSONField(
+        default=list, blank=True, help_text="Networks (CIDR) from where the key is good; none named: from everywhere."
+    )
+    rotated_from = models.UUIDField(null=True, blank=True, editable=False, help_text="The key that this one follows.")
     created_by = models.CharField(max_length=150)
     created_at = models.DateTimeField(default=timezone.now)
     expires_at = models.DateTimeField(null=True, blank=True)

@@ -104,6 +104,10 @@ class AuditAnswer(Answer):
     before: dict[str, Any]
     after: dict[str, Any]
     request_id: str
+    number: int | None = Field(description="Its place in the chain; null for the seconds until it is sealed.")
+    digest: str = Field(
+        description="SHA-256 over the entry and the digest before it, in hex; empty until it is sealed."
+    )
 
 
 class DeadLetterAnswer(Answer):

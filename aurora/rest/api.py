@@ -249,4 +249,4 @@ def _dead_letter_data(row: DeadLetter) -> dict[str, Any]:
 
 def _audit_data(row: AuditEntry) -> dict[str, Any]:
     names = ("id", "at", "actor", "address", "action", "target_type", "target_id", "before", "after", "request_id")
-    return {name: getattr(row, name) for name in names}
+    return {name: getattr(row, name) for name in (*names, "number", "digest")}
