@@ -17,7 +17,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from aurora import audit_chain
+from aurora import admin_keys, audit_chain  # noqa: F401 - the keys' page registers itself
 from aurora.actors import Actor
 from aurora.bus import dead_letters
 from aurora.console import widgets
@@ -25,7 +25,7 @@ from aurora.console.records import RecordAdmin
 from aurora.console.verbs import Button, ButtonsAdmin, Choice
 from aurora.errors import AuroraError, Invalid, Missing
 from aurora.identity import accounts, credentials
-from aurora.models import ApiKey, AuditEntry, DeadLetter, OutboxEvent
+from aurora.models import AuditEntry, DeadLetter, OutboxEvent
 from aurora.rest.auth import actor_of
 from aurora.roles import ROLES, permissions_of
 
@@ -153,45 +153,6 @@ class AuditEntryAdmin(RecordAdmin):
             '<span class="au-title"><b>{}</b><small>{}</small></span>',
             widgets.words(entry.target_type),
             entry.target_id,
-        )
-
-
-@admin.register(ApiKey)
-class ApiKeyAdmin(ButtonsAdmin):
-    """Programs' credentials. Neither the key nor its hash is shown: the key was, once, when the API made it."""
-
-    buttons = (
-        Button(
-            "revoke",
-            "Revoke",
-            "users:manage",
-            lambda key, actor, _: credentials.revoke_api_key(key_id=key, actor=actor),
-            icon="key_off",
-            tone="danger",
-            confirm="Programs that use this key are refused from now on. A revoked key cannot be brought back.",
-            suits=lambda key: key.revoked_at is None,
-            done="revoked",
-        ),
-    )
-    record_icon = "key"
-    record_facts = ("name", "prefix", "role", "created_by", "created_at", "expires_at", "last_used_at", "revoked_at")
-    list_display = ("name", "prefix", "role_badge", "created_by", "used", "state")
-    list_filter = ("role",)
-    search_fields = ("name", "=prefix")
-    list_deferred = ("key_hash",)
-
-    @admin.display(description="Role", ordering="role")
-    def role_badge(self, key: ApiKey) -> SafeString:
-        return widgets.badge("role", key.role)
-
-    @admin.display(description="Last used", ordering="last_used_at")
-    def used(self, key: ApiKey) -> SafeString:
-        return widgets.ago(key.last_used_at)
-
-    @admin.display(description="State")
-    def state(self, key: ApiKey) -> SafeString:
-        return widgets.badge(
-            "status", "closed" if key.revoked_at else "active", "Revoked" if key.revoked_at else "Active"
         )
 
 

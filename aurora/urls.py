@@ -33,6 +33,7 @@ _API_V1: list[URLPattern | URLResolver] = [
     path("auth/logout", api.Logout.as_view()),
     path("auth/api-keys", api.ApiKeys.as_view()),
     path("auth/api-keys/<str:key_id>", api.ApiKeyDetail.as_view()),
+    path("auth/api-keys/<str:key_id>/rotate", api.ApiKeyRotation.as_view()),
     path("users", api.Accounts.as_view()),
     path("users/me", api.Me.as_view()),
     path("users/<str:username>", api.AccountDetail.as_view()),

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import jwt
+import structlog
 from django.conf import settings
 from django.contrib.auth import authenticate
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, Group, User
@@ -29,6 +30,7 @@ from django.utils.crypto import salted_hmac
 
 from aurora import audit, statements
 from aurora.actors import Actor
+from aurora.addresses import is_within, network_or_none
 from aurora.bus import control
 from aurora.errors import Denied, Invalid, Missing, Problem
 from aurora.ids import new_id
@@ -48,8 +50,11 @@ _ACCOUNT = f"""
     FROM {User._meta.db_table} AS account WHERE username = %s AND is_active
 """
 _KEY = f"""
-    SELECT id, name, role, key_hash, expires_at, revoked_at, last_used_at FROM {ApiKey._meta.db_table} WHERE prefix = %s
+    SELECT id, name, role, key_hash, array(SELECT jsonb_array_elements_text(networks)), expires_at, revoked_at, last_used_at
+    FROM {ApiKey._meta.db_table} WHERE prefix = %s
 """
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,15 +137,18 @@ def actor_from_user(user: AbstractBaseUser | AnonymousUser, *, address: str = ""
 
 
 def actor_from_api_key(key: str, *, address: str = "") -> Actor:
-    """The program of an API key. Raises Denied(is_anonymous=True) for an unknown, revoked or expired one."""
+    """The program of an API key. Raises Denied(is_anonymous=True) for an unknown, revoked or expired one, and at an address that it is not for."""
     prefix = key.removeprefix(KEY_PREFIX)[:12]
     row = _key_of(prefix) if key.startswith(KEY_PREFIX) and key.isascii() else None
     now = timezone.now()
     is_right = hmac.compare_digest(_key_hash(key), row.key_hash if row else "")
     if row is None or not is_right or row.revoked_at or (row.expires_at and row.expires_at <= now):
         raise Denied(_BAD_KEY, is_anonymous=True)
-    if row.last_used_at is None or now - row.last_used_at > _LAST_USED_EVERY:
-        ApiKey.objects.filter(pk=row.id).update(last_used_at=now)
+    if row.networks and not is_within(address, row.networks):
+        # The same answer: whoever found the key is not told that it is one.
+        log.warning("api_key_elsewhere", key=row.name, prefix=prefix, address=address)
+        raise Denied(_BAD_KEY, is_anonymous=True)
+    _note_use(row, now)
     return Actor(name=f"key:{row.name}", role=row.role, address=address, key_id=str(row.id))
 
 
@@ -150,7 +158,8 @@ def renewed(actor: Actor) -> Actor:
         key = ApiKey.objects.filter(
             Q(expires_at=None) | Q(expires_at__gt=timezone.now()), pk=actor.key_id, revoked_at=None
         )
-        role = key.values_list("role", flat=True).first()
+        found = key.first()
+        role = found.role if found and (not found.networks or is_within(actor.address, found.networks)) else ""
     elif actor.user_id is not None:
         user = User.objects.filter(pk=actor.user_id, is_active=True).first()
         role = role_of(user) if user else ""
@@ -161,8 +170,10 @@ def renewed(actor: Actor) -> Actor:
     return replace(actor, role=role)
 
 
-def create_api_key(*, name: str, role: str, expires_at: datetime | None, actor: Actor) -> tuple[ApiKey, str]:
-    """A new key and its secret, which is shown this once. Raises Denied, Invalid."""
+def create_api_key(
+    *, name: str, role: str, expires_at: datetime | None, actor: Actor, networks: Sequence[str] = ()
+) -> tuple[ApiKey, str]:
+    """A new key and its secret, which is shown this once; good in `networks`, or everywhere when there are none. Raises Denied, Invalid."""
     actor.require("users:manage")
     if role not in ROLES:
         raise Invalid(f"Unknown role: {role}")
@@ -180,11 +191,51 @@ def create_api_key(*, name: str, role: str, expires_at: datetime | None, actor: 
             role=role,
             prefix=key.removeprefix(KEY_PREFIX)[:12],
             key_hash=_key_hash(key),
+            networks=_checked(networks),
             expires_at=expires_at,
             created_by=actor.name,
         )
-        audit.record(actor, "api_key.created", row, after={"name": name, "role": role})
+        after = {"name": name, "role": role, "networks": row.networks, "expires_at": _told(expires_at)}
+        audit.record(actor, "api_key.created", row, after=after)
     return row, key
+
+
+def confine_api_key(*, key_id: UUID, networks: Sequence[str], actor: Actor) -> ApiKey:
+    """Says in which networks a key is good: everywhere when there are none. Raises Denied, Missing, Invalid."""
+    actor.require("users:manage")
+    with transaction.atomic():
+        row = _living_key(key_id)
+        before, row.networks = row.networks, _checked(networks)
+        row.save(update_fields=["networks"])
+        audit.record(actor, "api_key.confined", row, before={"networks": before}, after={"networks": row.networks})
+        control.rights_changed(key_id=str(row.id))
+    return row
+
+
+def rotate_api_key(*, key_id: UUID, overlap: timedelta, actor: Actor) -> tuple[ApiKey, str]:
+    """A successor that may what the key may, for as long a life, and its secret; the key itself ends after `overlap`, or earlier if it would anyway.
+
+    Raises Denied, Missing for a key that has ended.
+    """
+    actor.require("users:manage")
+    with transaction.atomic():
+        old, now = _living_key(key_id), timezone.now()
+        lifetime = old.expires_at - old.created_at if old.expires_at else None
+        new, key = create_api_key(
+            name=old.name,
+            role=old.role,
+            networks=old.networks,
+            expires_at=now + lifetime if lifetime else None,
+            actor=actor,
+        )
+        new.rotated_from = old.id
+        new.save(update_fields=["rotated_from"])
+        before, old.expires_at = old.expires_at, min(old.expires_at or now + overlap, now + overlap)
+        old.save(update_fields=["expires_at"])
+        after = {"expires_at": _told(old.expires_at), "successor": str(new.id)}
+        audit.record(actor, "api_key.rotated", old, before={"expires_at": _told(before)}, after=after)
+        control.rights_changed(key_id=str(old.id))
+    return new, key
 
 
 def revoke_api_key(*, key_id: UUID, actor: Actor) -> None:
@@ -272,6 +323,7 @@ class _Key(NamedTuple):
     name: str
     role: str
     key_hash: str
+    networks: list[str]
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None
@@ -282,6 +334,42 @@ def _key_of(prefix: str) -> _Key | None:
         cursor.execute(_KEY, [prefix])
         found = cursor.fetchone()
     return _Key(*found) if found else None
+
+
+def _living_key(key_id: UUID) -> ApiKey:
+    """The key, nobody else's to change until the transaction ends. Raises Missing for one that has ended."""
+    rows = ApiKey.objects.select_for_update().filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()))
+    row = rows.filter(pk=key_id, revoked_at=None).first()
+    if row is None:
+        raise Missing
+    return row
+
+
+def _note_use(key: _Key, now: datetime) -> None:
+    """To the minute: a write at every request would cost more than all the rest of it. Of many at once one writes."""
+    if key.last_used_at is None or now - key.last_used_at > _LAST_USED_EVERY:
+        stale = Q(last_used_at=None) | Q(last_used_at__lt=now - _LAST_USED_EVERY)
+        ApiKey.objects.filter(stale, pk=key.id).update(last_used_at=now)
+
+
+def _checked(networks: Sequence[str]) -> list[str]:
+    """The networks as they are kept. Raises Invalid, naming each that is none."""
+    faults: list[Problem] = [
+        {
+            "loc": ["body", "networks", place],
+            "msg": "Value error, not an address or a network such as 10.0.0.0/8",
+            "type": "value_error",
+        }
+        for place, text in enumerate(networks)
+        if network_or_none(text) is None
+    ]
+    if faults:
+        raise Invalid(problems=faults)
+    return [str(network_or_none(text)) for text in networks]
+
+
+def _told(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
 
 
 def _token_id(refresh_token: str) -> UUID:

@@ -62,11 +62,13 @@ class ApiKeyAnswer(Answer):
     name: str = Field(examples=["suricata sensor"])
     prefix: str = Field(examples=["aB3dE5fG"])
     role: RoleName
+    networks: list[str] = Field(description="Where the key is good; empty: everywhere.", examples=[["192.0.2.0/24"]])
     created_by: str = Field(examples=["admin"])
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None
+    rotated_from: Id | None = Field(description="The key that this one follows.")
 
 
 class NewApiKeyAnswer(ApiKeyAnswer):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Any
 
 from django.contrib.auth.models import User
@@ -33,6 +34,7 @@ from aurora.roles import ROLES
 RoleWord = Annotated[str, one_of(tuple(ROLES))]
 Username = Annotated[Text, StringConstraints(min_length=1, max_length=150, pattern=r"^[A-Za-z0-9_.@+-]+$")]
 """Plain letters: of two names that look alike to whoever reads them beside a change, one would be somebody else's."""
+Networks = Annotated[list[Annotated[Text, Field(max_length=50, examples=["192.0.2.0/24"])]], Field(max_length=100)]
 Password = Annotated[Text, Field(min_length=1, max_length=1024)]
 
 
@@ -69,6 +71,16 @@ class ApiKeyBody(Body):
     name: Annotated[Line, Field(max_length=100)]
     role: RoleWord
     expires_at: Moment | None = None
+    networks: Networks = []
+
+
+class ApiKeyPatch(Body):
+    networks: Networks
+
+
+class RotationBody(Body):
+    overlap_seconds: int = Field(86_400, ge=0, le=30 * 86_400)
+    """For how long the old key is good beside the new one."""
 
 
 class AuditQuery(PageQuery):
@@ -180,18 +192,36 @@ class ApiKeys(ApiView):
 
     def post(self, request: Request) -> Response:
         row, key = credentials.create_api_key(**self.body(ApiKeyBody).model_dump(), actor=self.actor)
-        return Response({"key": key, **_key_data(row)}, status=201)
+        return _new_key(row, key)
 
 
 class ApiKeyDetail(ApiView):
-    """Ends a key."""
+    """Where a key is good, and its end."""
 
-    permissions = {"DELETE": "users:manage"}
-    calls = {"DELETE": Call(answers={204: None})}
+    permissions = {"PATCH": "users:manage", "DELETE": "users:manage"}
+    calls = {"PATCH": Call(body=ApiKeyPatch, answers={200: ApiKeyAnswer}), "DELETE": Call(answers={204: None})}
+
+    def patch(self, request: Request, key_id: str) -> Response:
+        networks = self.body(ApiKeyPatch).networks
+        return Response(
+            _key_data(credentials.confine_api_key(key_id=uuid_of(key_id), networks=networks, actor=self.actor))
+        )
 
     def delete(self, request: Request, key_id: str) -> Response:
         credentials.revoke_api_key(key_id=uuid_of(key_id), actor=self.actor)
         return Response(status=204)
+
+
+class ApiKeyRotation(ApiView):
+    """A successor of a key, which itself stays good for a while."""
+
+    permissions = {"POST": "users:manage"}
+    calls = {"POST": Call(body=RotationBody, answers={201: NewApiKeyAnswer})}
+
+    def post(self, request: Request, key_id: str) -> Response:
+        overlap = timedelta(seconds=self.body(RotationBody).overlap_seconds)
+        row, key = credentials.rotate_api_key(key_id=uuid_of(key_id), overlap=overlap, actor=self.actor)
+        return _new_key(row, key)
 
 
 class Mode(ApiView):
@@ -237,9 +267,13 @@ def _tokens(signed_in: credentials.SignIn) -> Response:
     return Response(body, headers={"Cache-Control": "no-store"})
 
 
+def _new_key(row: ApiKey, key: str) -> Response:
+    return Response({"key": key, **_key_data(row)}, status=201, headers={"Cache-Control": "no-store"})
+
+
 def _key_data(row: ApiKey) -> dict[str, Any]:
-    names = ("id", "name", "prefix", "role", "created_by", "created_at", "expires_at", "revoked_at", "last_used_at")
-    return {name: getattr(row, name) for name in names}
+    names = ("id", "name", "prefix", "role", "networks", "created_by", "created_at", "expires_at", "revoked_at")
+    return {name: getattr(row, name) for name in (*names, "last_used_at", "rotated_from")}
 
 
 def _dead_letter_data(row: DeadLetter) -> dict[str, Any]:
