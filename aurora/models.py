@@ -154,6 +154,9 @@ class RefreshToken(models.Model):
     family = models.UUIDField(db_index=True)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     expires_at = models.DateTimeField(db_index=True)
+    password_mark = models.CharField(
+        max_length=16, db_default="", help_text="Tells the password that the token was got by from a later one."
+    )
     used_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import secrets
 from pathlib import Path
 
 import psycopg
@@ -15,7 +14,7 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from aurora import env, redis_url
+from aurora import env, redis_url, secret_key
 from aurora.embedded import locations
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -45,20 +44,7 @@ if IS_PRODUCTION:
 
 # Identity and secrets
 
-
-def _generated_secret_key() -> str:
-    """The local installation's key, made once; the exclusive open decides which of two starting processes made it."""
-    path = DATA_DIR / "secret_key"
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text().strip()
-    with os.fdopen(descriptor, "w") as file:
-        file.write(key := secrets.token_urlsafe(64))
-    return key
-
-
-SECRET_KEY = env.text("AURORA_SECRET_KEY") or _generated_secret_key()
+SECRET_KEY = env.text("AURORA_SECRET_KEY") or secret_key.of_installation(DATA_DIR)
 if len(SECRET_KEY) < 50:
     raise ImproperlyConfigured("AURORA_SECRET_KEY must have at least 50 characters")
 
@@ -215,13 +201,14 @@ X_FRAME_OPTIONS = "DENY"
 APPEND_SLASH = True
 if IS_PRODUCTION:
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
+    CSRF_TRUSTED_ORIGINS = [f"https://{host.replace('*', '')}" for host in ALLOWED_HOSTS if host != "*"]
+if IS_PRODUCTION and TRUSTED_PROXIES:
+    # Without a proxy that ends TLS there is nothing to redirect to. Of others than the proxy, `EdgeMiddleware` drops the header.
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_SSL_REDIRECT = True
     SECURE_REDIRECT_EXEMPT = [r"^health/", r"^metrics$"]
     SECURE_HSTS_SECONDS = 365 * 24 * 3600
     SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
-    CSRF_TRUSTED_ORIGINS = [f"https://{host.replace('*', '')}" for host in ALLOWED_HOSTS if host != "*"]
-    if TRUSTED_PROXIES:
-        SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 MAX_BODY_BYTES = env.integer("AURORA_MAX_BODY_BYTES", 10 * 1024 * 1024)
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 

@@ -1,7 +1,7 @@
 """Credentials: access and refresh tokens of people, API keys of programs. Minting, checking, ending them.
 
 Access tokens are JWTs (RFC 7519), HS256, claims `sub, role, exp, iat, jti`; the role counts as the account has it now, and `jti` ends in a mark of
-the password, so that a token dies with the password it was got by. Refresh tokens are opaque, rotate at every use, and belong to a family: a used
+the password, so that a token dies with the password it was got by. So do refresh tokens, which are opaque, rotate at every use, and belong to a family: a used
 one that comes again is theft or a copy, and ends the family (RFC 9700, section 4.14.2). Whoever locks an account and its tokens locks the account first.
 API keys are 256 random bits, so a plain SHA-256 of them cannot be guessed back; the prefix finds the row.
 """
@@ -92,6 +92,7 @@ def refresh(*, refresh_token: str) -> SignIn:
             or row is None
             or row.revoked_at
             or row.expires_at <= timezone.now()
+            or not hmac.compare_digest(row.password_mark.encode(), _mark_of(account.password))
         ):
             raise Denied(_BAD_TOKEN, is_anonymous=True)
         if row.used_at is None:
@@ -298,7 +299,13 @@ def _issue(user: User, *, family: UUID) -> SignIn:
     }
     lifetime = timedelta(seconds=settings.REFRESH_TOKEN_SECONDS)
     secret = secrets.token_urlsafe(32)
-    RefreshToken.objects.create(id=_token_id(secret), family=family, user=user, expires_at=timezone.now() + lifetime)
+    RefreshToken.objects.create(
+        id=_token_id(secret),
+        family=family,
+        user=user,
+        expires_at=timezone.now() + lifetime,
+        password_mark=_mark_of(user.password).decode(),
+    )
     return SignIn(
         access_token=jwt.encode(claims, settings.SECRET_KEY, algorithm="HS256"),
         refresh_token=secret,

@@ -75,6 +75,15 @@ class Migration(migrations.Migration):
             name='sealed_at',
             field=models.DateTimeField(editable=False, null=True),
         ),
+        migrations.AddField(
+            model_name="refreshtoken",
+            name="password_mark",
+            field=models.CharField(
+                db_default="",
+                help_text="Tells the password that the token was got by from a later one.",
+                max_length=16,
+            ),
+        ),
         migrations.AddIndex(
             model_name='auditentry',
             index=models.Index(condition=models.Q(('number', None)), fields=['id'], name='audit_unsealed'),

@@ -16,6 +16,8 @@ from aurora.addresses import address_or_none
 from aurora.errors import Denied
 from aurora.identity import credentials
 
+_FORWARDING = ("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PORT")
+
 
 class CredentialAuthentication(BaseAuthentication):
     """`Authorization: Bearer <access token>`, or `X-API-Key`."""
@@ -61,6 +63,13 @@ def address_of(request: HttpRequest) -> str:
         if candidate and not _is_trusted(candidate):
             return candidate if address_or_none(candidate) else peer
     return peer
+
+
+def forget_strange_forwarding(request: HttpRequest) -> None:
+    """Drops what anybody but a trusted proxy says of the caller's way here: else whoever reaches the port could say that it came by HTTPS."""
+    if not _is_trusted(request.META.get("REMOTE_ADDR", "")):
+        for name in _FORWARDING:
+            request.META.pop(name, None)
 
 
 def _bound(actor: Actor) -> Actor:

@@ -21,6 +21,9 @@ from aurora.rest.limit_headers import refusal_sentence
 INGEST = "ingest"
 SOCKETS = "sockets"
 
+NAME_QUOTAS = 5
+"""How many addresses' quotas of guesses one name bears."""
+
 _lock = threading.Lock()
 _limiter: Limiter | None = None
 
@@ -55,13 +58,18 @@ def require_room_to_sign_in(request: HttpRequest, username: str) -> None:
 def require_room_for_name(request: HttpRequest, username: str) -> None:
     """Counts an attempt to sign in under a name, from wherever it comes, and raises RateLimited when there were too many.
 
-    The address has its own quota (`login`); this one holds against guesses from many. While Redis is away it is not counted.
+    The address has its own quota (`login`), which one alone uses up first: so nobody locks a name by guessing at it from one place. This bound
+    holds against guesses from many. While Redis is away it is not counted.
     """
     quota, window = settings.RATE_LIMITS["login"]
     name = username.casefold()
     try:
         usage = get_usage(  # type: ignore[no-untyped-call]
-            request, group="sign-in", key=lambda _group, _request: name, rate=f"{quota}/{window}s", increment=True
+            request,
+            group="sign-in",
+            key=lambda _group, _request: name,
+            rate=f"{quota * NAME_QUOTAS}/{window}s",
+            increment=True,
         )
     except redis.RedisError:
         return

@@ -13,7 +13,7 @@ from django_structlog.middlewares import RequestMiddleware
 
 from aurora.ids import new_id
 from aurora.rest import problems
-from aurora.rest.auth import address_of
+from aurora.rest.auth import address_of, forget_strange_forwarding
 
 REFUSED = "aurora.refused"
 """In the WSGI environ, from `aurora.bridge`: the status to answer with, for a body that it did not read to the end."""
@@ -33,6 +33,7 @@ class EdgeMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         sent = request.META.get(_REQUEST_ID, "")
+        forget_strange_forwarding(request)
         request.META[_REQUEST_ID] = sent if _SANE_REQUEST_ID.fullmatch(sent) else str(new_id())
         response = self._answer(request)
         response.headers["X-Request-ID"] = request.META[_REQUEST_ID]

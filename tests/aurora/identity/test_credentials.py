@@ -160,6 +160,15 @@ def test_the_right_prefix_with_a_wrong_secret_is_refused():
         credentials.actor_from_api_key(key[:-1] + ("a" if key[-1] != "a" else "b"))
 
 
+def test_a_password_changed_on_the_command_line_ends_the_refresh_tokens_as_well():
+    user = make_user("analyst")
+    token = credentials.sign_in(username=user.username, password=PASSWORD).refresh_token
+    # The command asks a terminal for the password, and saves it thus.
+    user.set_password("another-horse-battery")
+    user.save()
+    assert ApiClient().call("POST", "/auth/refresh", {"refresh_token": token}).status_code == 401
+
+
 def test_a_changed_password_ends_the_refresh_tokens():
     user = make_user("viewer")
     token = credentials.sign_in(username=user.username, password=PASSWORD).refresh_token
