@@ -1,4 +1,15 @@
 """What the product is measured by, each figure beside its peer in the same run: `python -m benchmarks [NAME …]`."""
 
-SUBJECTS = ("ingest", "alert_post", "asgi_server", "frames", "start", "limiter", "breaker", "sockets")
+SUBJECTS = (
+    "ingest",
+    "alert_post",
+    "asgi_server",
+    "frames",
+    "start",
+    "limiter",
+    "breaker",
+    "breaker_fleet",
+    "dispatch",
+    "sockets",
+)
 """One module each: a docstring that says what is measured against what, `TARGETS`, and `run`."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import breaker_fleet
 from tests.waiting import until
 
 ROOT = Path(__file__).parents[3]
@@ -95,6 +96,23 @@ def test_of_a_hundred_callers_over_four_processes_exactly_one_probes(start):
 
     assert until(storm, every=0.0) == 1
     assert storm() == 0
+
+
+def test_under_a_storm_of_200_callers_in_8_processes_there_is_one_probe_at_a_time_although_probers_are_killed(
+    redis_client, redis_url
+):
+    rounds = breaker_fleet.storm(redis_url, rounds=6, kill_every=3)
+    assert (rounds.most_at_a_time, rounds.wedged, len(rounds.healed_ms)) == (1, 0, 2)
+    assert rounds.probes >= 12
+
+
+@pytest.mark.parametrize(
+    ("intervals", "most"),
+    [([], 0), ([(1, 2), (2, 3)], 1), ([(1, 3), (2, 4)], 2), ([(1, 9), (2, 3), (4, 5)], 2)],
+    ids=["none", "in turn", "overlapping", "within"],
+)
+def test_probes_that_overlap_are_counted(intervals, most):
+    assert breaker_fleet.most_at_a_time(intervals) == most
 
 
 def test_a_killed_prober_holds_the_probe_only_until_its_lease_ends_whatever_the_traffic(start):
