@@ -17,7 +17,7 @@ from agents.states import ENDED_INVESTIGATIONS
 from aurora.console import markdown, widgets
 from aurora.console.overview import Panel
 from aurora.console.records import RecordAdmin
-from aurora.console.verbs import Button, ButtonsAdmin
+from aurora.console.verbs import Button, ButtonsAdmin, Call
 from cases.admin import AlertAdmin, CaseAdmin
 
 SHOWN = 20
@@ -140,12 +140,27 @@ class InvestigationAdmin(RecordAdmin):
         return widgets.ago(row.created_at)
 
 
+REASON = "Reason"
+
+
+def _command(action: str) -> Call:
+    return lambda key, actor, form: registry.command_breaker(
+        agent_type=key, action=action, actor=actor, reason=form.get("text", "")[:500]
+    )
+
+
+def _switch(*, enabled: bool) -> Call:
+    return lambda key, actor, form: registry.configure(
+        agent_type=key, changes={"enabled": enabled}, actor=actor, reason=form.get("text", "")[:500]
+    )
+
+
 AGENT_BUTTONS = (
     Button(
         "reset",
         "Reset breaker",
         "agents:manage",
-        lambda key, actor, _: registry.command_breaker(agent_type=key, action="reset", actor=actor),
+        _command("reset"),
         icon="restart_alt",
         done="given a fresh breaker",
     ),
@@ -153,17 +168,30 @@ AGENT_BUTTONS = (
         "force-open",
         "Open breaker",
         "agents:manage",
-        lambda key, actor, _: registry.command_breaker(agent_type=key, action="force_open", actor=actor),
+        _command("force_open"),
         icon="power_off",
         tone="danger",
+        asks=REASON,
         done="cut off until its breaker is reset",
+    ),
+    Button(
+        "force-closed",
+        "Hold breaker closed",
+        "agents:manage",
+        _command("force_closed"),
+        icon="power",
+        tone="danger",
+        asks=REASON,
+        is_for_many=False,
+        done="asked whatever fails, until its breaker is reset",
     ),
     Button(
         "enable",
         "Enable",
         "agents:manage",
-        lambda key, actor, _: registry.configure(agent_type=key, changes={"enabled": True}, actor=actor),
+        _switch(enabled=True),
         icon="toggle_on",
+        asks=REASON,
         suits=lambda agent: not agent.enabled,
         done="enabled",
     ),
@@ -171,8 +199,9 @@ AGENT_BUTTONS = (
         "disable",
         "Disable",
         "agents:manage",
-        lambda key, actor, _: registry.configure(agent_type=key, changes={"enabled": False}, actor=actor),
+        _switch(enabled=False),
         icon="toggle_off",
+        asks=REASON,
         suits=lambda agent: agent.enabled,
         done="disabled",
     ),
@@ -187,7 +216,19 @@ class AgentAdmin(ButtonsAdmin):
 
     change_form_template = "admin/agents/agent/page.html"
     record_icon = "smart_toy"
-    list_display = ("agent", "health", "breaker", "calls", "transport_label", "is_enabled")
+    list_display = (
+        "agent",
+        "health",
+        "breaker",
+        "failures",
+        "opened",
+        "next_probe",
+        "last_error",
+        "trips",
+        "calls",
+        "transport_label",
+        "is_enabled",
+    )
     list_display_links = ("agent",)
     list_fullwidth = True
 
@@ -204,7 +245,32 @@ class AgentAdmin(ButtonsAdmin):
 
     @admin.display(description="Breaker")
     def breaker(self, row: Agent) -> SafeString:
-        return widgets.badge("breaker", _live(row)["breaker"]["state"])
+        breaker = _live(row)["breaker"]
+        label = "" if breaker["shared"] else f"{widgets.words(breaker['state'])} · this process"
+        return widgets.badge("breaker", breaker["state"], label)
+
+    @admin.display(description="Failures")
+    def failures(self, row: Agent) -> SafeString:
+        breaker = _live(row)["breaker"]
+        text = f"{breaker['failure_count']:,} / {breaker['failure_threshold']:,}"
+        return format_html('<span class="au-number">{}</span>', text)
+
+    @admin.display(description="Opened")
+    def opened(self, row: Agent) -> SafeString:
+        return widgets.ago(_live(row)["breaker"]["opened_at"])
+
+    @admin.display(description="Next probe")
+    def next_probe(self, row: Agent) -> SafeString:
+        return widgets.ago(_live(row)["breaker"]["next_probe_at"])
+
+    @admin.display(description="Last error")
+    def last_error(self, row: Agent) -> object:
+        error = _live(row)["breaker"]["last_error"]
+        return error[:80] if error else widgets.NOTHING
+
+    @admin.display(description="Trips")
+    def trips(self, row: Agent) -> SafeString:
+        return format_html('<span class="au-number">{}</span>', f"{_live(row)['breaker']['trips']:,}")
 
     @admin.display(description="Answered / failed / rejected")
     def calls(self, row: Agent) -> SafeString:

@@ -102,7 +102,9 @@ class AgentAnswer(Answer):
     has_bearer: bool = Field(description="Whether a bearer token is kept for the endpoint; it is never shown.")
     failure_threshold: int = Field(ge=1)
     reset_timeout: float = Field(gt=0, description="Seconds.")
-    longest_reset: float | None = Field(description="Seconds to which the open time may grow.")
+    longest_reset: float | None = Field(
+        description="Seconds up to which each failed probe doubles the open time; null: it stays."
+    )
     timeout: float = Field(gt=0, description="Seconds.")
     max_concurrency: int = Field(ge=1)
     health: Annotated[str, one_of(Health.values)]

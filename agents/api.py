@@ -105,20 +105,23 @@ class AgentDetail(ApiView):
 
     def patch(self, request: Request, agent_type: str) -> Response:
         changes = self.body(AgentPatch).model_dump(exclude_unset=True)
-        agent = registry.configure(agent_type=agent_type, changes=changes, actor=self.actor)
+        reason = changes.pop("reason", "")
+        agent = registry.configure(agent_type=agent_type, changes=changes, actor=self.actor, reason=reason)
         return Response(registry.describe(agent))
 
 
 class AgentBreaker(ApiView):
-    """Resets an agent's breaker, or forces it open."""
+    """Resets an agent's breaker, or holds it open or closed."""
 
     permissions = {"POST": "agents:manage"}
     calls = {"POST": Call(body=BreakerCommand, answers={200: answers.AgentAnswer})}
     path_types = {"agent_type": AgentWord}
 
     def post(self, request: Request, agent_type: str) -> Response:
-        action = self.body(BreakerCommand).action
-        agent = registry.command_breaker(agent_type=agent_type, action=action, actor=self.actor)
+        body = self.body(BreakerCommand)
+        agent = registry.command_breaker(
+            agent_type=agent_type, action=body.action, actor=self.actor, reason=body.reason
+        )
         return Response(registry.describe(agent))
 
 

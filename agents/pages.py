@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from agents import calls
 from agents.models import Agent, Investigation, InvestigationStep
 from agents.states import AgentType, EventKind, StepStatus, Transport
 from aurora.console import widgets
@@ -53,15 +54,18 @@ def investigation_page(investigation: Investigation) -> dict[str, Any]:
 def agent_page(agent: Agent, live: Mapping[str, Any]) -> dict[str, Any]:
     """Configuration beside live state; `live` is `agents.registry.describe`, contract §5."""
     breaker = live["breaker"]
+    latest, is_shared = calls.latest(agent.agent_type)
     return {
         "facts": [
             ("Type", agent.agent_type),
             ("Enabled", widgets.badge("status", "yes" if agent.enabled else "no")),
             ("Transport", transport_label(agent)),
             ("Endpoint", agent.endpoint or widgets.NOTHING),
+            ("Bearer", widgets.badge("status", "yes" if live["has_bearer"] else "no")),
             ("Timeout", _seconds(live["timeout"])),
             ("Failure threshold", f"{live['failure_threshold']}"),
             ("Breaker reset", _seconds(live["reset_timeout"])),
+            ("Longest reset", _seconds(live["longest_reset"]) if live["longest_reset"] else widgets.NOTHING),
             ("Calls at once", f"{agent.max_concurrency}"),
             ("Updated", widgets.when(agent.updated_at)),
         ],
@@ -74,6 +78,8 @@ def agent_page(agent: Agent, live: Mapping[str, Any]) -> dict[str, Any]:
             ("Last error", breaker["last_error"] or widgets.NOTHING),
         ],
         "recent": list(_recent_steps(agent)),
+        "calls": latest,
+        "are_calls_shared": is_shared,
     }
 
 

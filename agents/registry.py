@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
+from agents import calls
+from agents.calls import Call
 from agents.endpoints import require_endpoint
 from agents.models import Agent
 from agents.states import AgentType, Health, Transport
@@ -36,6 +39,8 @@ OFFERED: dict[str, tuple[str, str]] = {
     AgentType.REPORT_GENERATOR: ("Report generator", "The case as an executive and a technical report."),
 }
 """The built-in agents: type → name and what it does."""
+AILING_WITHIN, AILING_CALLS, FEWEST_CALLS, AILING_SHARE = timedelta(minutes=5), 20, 5, 0.2
+"""An agent is degraded while a fifth of its last calls failed: of at most so many, so young, and at least so many."""
 _PREFIX = "agent:"
 BEARER = "agent-bearer"
 """What the agents' bearers are sealed for."""
@@ -82,7 +87,7 @@ def bearer_of(agent: Agent) -> str:
 
 
 def describe(agent: Agent) -> dict[str, Any]:
-    """An agent with its health and its breaker, as `GET /agents` shows it."""
+    """An agent with its health and its breaker, as `GET /agents` shows it; no round trip but the breaker's and that for its last calls."""
     breaker = breakers.as_json(breaker_of(agent).snapshot())
     return {
         "agent_type": agent.agent_type,
@@ -97,13 +102,13 @@ def describe(agent: Agent) -> dict[str, Any]:
         "longest_reset": agent.longest_reset,
         "timeout": timeout_of(agent),
         "max_concurrency": agent.max_concurrency,
-        "health": _health(agent, breaker),
+        "health": _health(agent, breaker, calls.latest(agent.agent_type)[0]),
         "breaker": breaker,
     }
 
 
-def configure(*, agent_type: str, changes: Mapping[str, Any], actor: Actor) -> Agent:
-    """Sets what an operator may set; a bearer is sealed. Raises Denied, Missing, Invalid."""
+def configure(*, agent_type: str, changes: Mapping[str, Any], actor: Actor, reason: str = "") -> Agent:
+    """Sets what an operator may set; a bearer is sealed. The reason goes into the audit. Raises Denied, Missing, Invalid."""
     actor.require("agents:manage")
     with transaction.atomic():
         agent = Agent.objects.select_for_update().filter(pk=agent_type).first()
@@ -116,21 +121,23 @@ def configure(*, agent_type: str, changes: Mapping[str, Any], actor: Actor) -> A
         _require_callable(agent)
         agent.updated_at = timezone.now()
         agent.save()
-        audit.record(actor, "agent.configured", agent, before=_without_secrets(before), after=_without_secrets(wanted))
+        after = _without_secrets(wanted) | ({"reason": reason} if reason else {})
+        audit.record(actor, "agent.configured", agent, before=_without_secrets(before), after=after)
     return agent
 
 
-def command_breaker(*, agent_type: str, action: str, actor: Actor) -> Agent:
-    """`reset` closes the breaker with counts zeroed, `force_open` opens it until a reset. Raises Denied, Missing."""
+def command_breaker(*, agent_type: str, action: str, actor: Actor, reason: str = "") -> Agent:
+    """`reset` closes the breaker with counts zeroed; `force_open` and `force_closed` hold it until a reset. Raises Denied, Missing.
+
+    The order follows its entry in the audit: it cannot fail, and no transaction waits for Redis.
+    """
     actor.require("agents:manage")
     agent = find(agent_type)
     breaker = breaker_of(agent)
+    before = {"state": breaker.snapshot().state}
     with transaction.atomic():
-        audit.record(actor, f"breaker.{action}", agent, before={"state": breaker.snapshot().state})
-        if action == "reset":
-            breaker.reset()
-        else:
-            breaker.force_open()
+        audit.record(actor, f"breaker.{action}", agent, before=before, after={"reason": reason} if reason else {})
+    {"reset": breaker.reset, "force_open": breaker.force_open, "force_closed": breaker.force_closed}[action]()
     return agent
 
 
@@ -160,9 +167,19 @@ def _without_secrets(fields: Mapping[str, Any]) -> dict[str, Any]:
     return shown
 
 
-def _health(agent: Agent, breaker: Mapping[str, Any]) -> str:
+def _health(agent: Agent, breaker: Mapping[str, Any], latest: Sequence[Call]) -> str:
     if not agent.enabled or breaker["state"] == "open":
         return Health.OFFLINE
-    if breaker["state"] == "half-open" or breaker["failure_count"]:
-        return Health.DEGRADED
-    return Health.ONLINE
+    is_unsure = breaker["state"] == "half-open" or breaker["failure_count"]
+    return Health.DEGRADED if is_unsure or _is_ailing(agent, latest) else Health.ONLINE
+
+
+def _is_ailing(agent: Agent, latest: Sequence[Call]) -> bool:
+    """Whether part of its last calls failed, or half of them took more than half of the time they may."""
+    since = timezone.now() - AILING_WITHIN
+    judged = [call for call in latest[:AILING_CALLS] if call.at > since]
+    if len(judged) < FEWEST_CALLS:
+        return False
+    failed = sum(call.outcome == "failed" for call in judged)
+    slow = sum(call.duration_ms > timeout_of(agent) * 500 for call in judged)
+    return failed / len(judged) >= AILING_SHARE or slow * 2 >= len(judged)

@@ -33,8 +33,9 @@ class EventQuery(PageQuery):
 
 
 class AgentPatch(Body):
-    """`PATCH /agents/{agent_type}`: what is absent stays; null takes the installation's default."""
+    """`PATCH /agents/{agent_type}`: what is absent stays; null takes the installation's default. The reason goes into the audit."""
 
+    reason: Text = Field("", max_length=500)
     enabled: Flag = True
     transport: Literal["builtin", "a2a"] = "builtin"
     endpoint: Text | None = Field(None, max_length=500)
@@ -47,7 +48,8 @@ class AgentPatch(Body):
 
 
 class BreakerCommand(Body):
-    action: Literal["reset", "force_open"]
+    action: Literal["reset", "force_open", "force_closed"]
+    reason: Text = Field("", max_length=500)
 
 
 class DispatchIn(Body):

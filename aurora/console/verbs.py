@@ -57,6 +57,8 @@ class Button:
     suits: Callable[[Any], bool] = _always
     choices: Callable[[Any], Sequence[Choice]] = _no_choices
     """What the button may be pressed with, for a row; the form's field is `choice`."""
+    asks: str = ""
+    """What is to be typed with a press, such as a reason; the form's field is `text`. For many rows at once nothing is asked."""
     confirm: str = ""
     """What cannot be undone asks again, with this sentence."""
     done: str = "done"

@@ -7,8 +7,10 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from agents import registry
+from agents import calls, registry
 from agents.models import Agent, Investigation, InvestigationEvent, InvestigationStep
+from aurora.models import AuditEntry
+from aurora.resilience import breakers
 from cases.lifecycle import promote_alert
 from tests.cast import ANALYST
 from tests.console_pages import make_alert, signed_in, text_of
@@ -134,6 +136,40 @@ def test_an_operator_opens_and_resets_a_breaker(agent):
 def test_an_operator_switches_an_agent_off(agent):
     signed_in("operator").post(f"{AGENT}/do/disable/")
     assert Agent.objects.get(pk="security_analyst").enabled is False
+
+
+def test_a_reason_goes_into_the_audit(agent):
+    client = signed_in("operator")
+    client.post(f"{AGENT}/do/disable/", {"text": "it cries wolf"})
+    client.post(f"{AGENT}/do/force-open/", {"text": "maintenance"})
+    told = dict(AuditEntry.objects.values_list("action", "after__reason"))
+    assert told == {"agent.configured": "it cries wolf", "breaker.force_open": "maintenance"}
+
+
+def test_a_breaker_can_be_held_closed(agent):
+    shown = text_of(signed_in("operator").post(f"{AGENT}/do/force-closed/", follow=True))
+    assert "held by an operator" in shown
+
+
+def test_an_agent_shows_its_last_calls_and_their_errors_as_text(agent):
+    calls.note(
+        "security_analyst", task_id="t", case_id=None, outcome="failed", attempts=3, duration_ms=12.3, error=HOSTILE
+    )
+    page = signed_in("viewer").get(f"{AGENT}/change/").content.decode()
+    assert "Last calls" in page
+    assert "12 ms" in page
+    assert HOSTILE not in page
+
+
+def test_while_redis_is_away_list_and_page_speak_for_this_process(agent, own_redis, monkeypatch):
+    monkeypatch.setattr(breakers, "_breakers", {})
+    monkeypatch.setattr(breakers, "_store", None)
+    own_redis.stop()
+    client = signed_in("viewer")
+    assert "this process" in text_of(client.get("/admin/agents/agent/"))
+    assert text_of(client.get(f"{AGENT}/change/")).count("this process: Redis is away") == 2
+    assert breakers._store is not None
+    breakers._store.stop()
 
 
 def test_an_analyst_manages_no_agent(agent):
