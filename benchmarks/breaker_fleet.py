@@ -124,7 +124,8 @@ class Fleet:
 
     def tell(self, word: str) -> None:
         for process in self.processes:
-            process.tell(word)
+            if not process.is_dead:
+                process.tell(word)
 
     def close(self) -> None:
         self._store.stop()
@@ -182,12 +183,11 @@ def _play(fleet: Fleet, found: Rounds, *, kills: bool) -> None:
         except queue.Empty:
             raise Wedged from None
         if "holding" in news:
+            # On a busy machine a second one may hang before it has heard of mercy: it is killed like the first.
             held = int(news["holding"])
             process.kill()
             missing -= 1
-            fleet.processes.remove(process)
             fleet.tell("mercy")
-            fleet.processes.append(process)
             # Its lease began with the grant, after it had asked.
             intervals.append((held, int(news["asked"]) + int(LEASE_SECONDS * 1e9)))
         elif "entered" in news:

@@ -77,6 +77,9 @@ class BreakerOpen(Unavailable):
         self.name = name
         self.retry_after = retry_after
 
+    def __str__(self) -> str:
+        return self.detail
+
 
 # Nothing was learnt about the callee: another breaker refused and counted, or nobody waits for the answer any
 # more.
