@@ -28,6 +28,7 @@ from a2a.types.a2a_pb2 import (
     Artifact,
     CancelTaskRequest,
     GetTaskRequest,
+    Message,
     SendMessageRequest,
     StreamResponse,
     TaskState,
@@ -74,13 +75,13 @@ class Address:
     bearer: str = field(default="", repr=False)
 
 
-def ask(*, address: Address, task: Task, think: Think, timeout: float) -> Output:
-    """The agent's answer. `think` is called in this thread, as the thoughts come. `timeout` is in seconds, for all of it.
+def ask(*, address: Address, task: Task, think: Think, timeout: float, subject: str = "") -> Output:
+    """The agent's answer. `subject` is what the task is about, in words; `think` is called in this thread, as the thoughts come. `timeout` is in seconds, for all of it.
 
     Raises AgentFault; Invalid and Conflict for what is wrong on our side; RateLimited. Whatever ends it early cancels the agent's task.
     """
     thoughts: queue.SimpleQueue[tuple[str, dict[str, Any]] | None] = queue.SimpleQueue()
-    conversation = _Conversation(address, task, thoughts)
+    conversation = _Conversation(address, envelope.message_of(task, subject=subject), thoughts)
     future = asyncio.run_coroutine_threadsafe(conversation.hold(timeout), _loop())
     future.add_done_callback(lambda _: thoughts.put(None))
     try:
@@ -109,7 +110,7 @@ class _Conversation:
     """One task with one agent, from the card to the answer. Lives on the loop."""
 
     address: Address
-    task: Task
+    message: Message
     thoughts: queue.SimpleQueue[tuple[str, dict[str, Any]] | None]
     artifacts: dict[str, Artifact] = field(default_factory=dict)
     status: TaskStatus | None = None
@@ -129,7 +130,7 @@ class _Conversation:
             raise _ours(error, seconds) from error
 
     async def _answer(self, client: Client) -> Output:
-        request = SendMessageRequest(message=envelope.message_of(self.task))
+        request = SendMessageRequest(message=self.message)
         async for event in _all(client, request, self._context()):
             if event.HasField("message"):
                 return _output(list(event.message.parts))
@@ -194,7 +195,7 @@ class _Conversation:
             async with asyncio.timeout(CANCEL_SECONDS):
                 await client.cancel_task(CancelTaskRequest(id=self.remote_id), context=self._context())
         except Exception as error:  # noqa: BLE001 - nobody waits for it; an agent that hangs may well hang here too
-            log.debug("agent_task_not_cancelled", agent_type=self.task.agent_type, error=type(error).__name__)
+            log.debug("agent_task_not_cancelled", task_id=self.message.message_id, error=type(error).__name__)
 
     def _context(self) -> ClientCallContext:
         return ClientCallContext(service_parameters=_headers(self.address))

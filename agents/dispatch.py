@@ -16,6 +16,7 @@ from agents.builtin import ANALYSES
 from agents.builtin.contract import Output, Task, Think
 from agents.models import Agent
 from agents.states import Transport
+from agents.subject import subject_of
 from aurora.errors import AuroraError, Conflict, Denied, Invalid, Missing, Unavailable
 from aurora.resilience.availability import is_outage
 from aurora.resilience.breaker import BreakerOpen
@@ -187,7 +188,7 @@ def _call_a2a(place: Place, task: Task, think: Think, timeout: float) -> Output:
     from agents import client
 
     address = client.Address(place.agent.endpoint, registry.bearer_of(place.agent))
-    return client.ask(address=address, task=task, think=think, timeout=timeout)
+    return client.ask(address=address, task=task, think=think, timeout=timeout, subject=subject_of(task))
 
 
 _CALLS: dict[str, Callable[[Place, Task, Think, float], Output]] = {

@@ -22,6 +22,7 @@ from agents.planning import PlannedStep, plan
 from agents.states import (
     ENDED_INVESTIGATIONS,
     ENDED_STEPS,
+    NO_CONFIDENCE,
     OPEN_STEPS,
     AgentType,
     EventKind,
@@ -292,6 +293,9 @@ def _verdict(done: int, planned: int) -> str:
 
 
 def _confidence(done: Sequence[InvestigationStep]) -> float | None:
-    """The mean over the agents that judge; the report only repeats them."""
-    judged = [float(step.output["confidence"]) for step in done if step.agent_type != AgentType.REPORT_GENERATOR]
+    """The mean over the agents that judge; the report only repeats them, and foreign agents state none."""
+    judging = [step for step in done if step.agent_type != AgentType.REPORT_GENERATOR]
+    judged = [
+        float(step.output["confidence"]) for step in judging if not step.output.get("data", {}).get(NO_CONFIDENCE)
+    ]
     return round(sum(judged) / len(judged), 2) if judged else None

@@ -55,6 +55,10 @@ OPEN_STEPS = (StepStatus.QUEUED, StepStatus.RUNNING)
 ENDED_STEPS = (StepStatus.COMPLETED, StepStatus.FAILED)
 
 
+NO_CONFIDENCE = "states_no_confidence"
+"""The key in the data of a foreign agent's answer: its confidence says nothing."""
+
+
 class EventKind(models.TextChoices):
     """What one line of an investigation's log tells."""
 

@@ -173,7 +173,7 @@ def _play(fleet: Fleet, found: Rounds, *, kills: bool) -> None:
     intervals: list[tuple[int, int]] = []
     fleet.breaker.reset()
     fleet.breaker.admit().fail("down")
-    fleet.tell("hang" if kills else "storm")
+    fleet.tell(f"{'hang' if kills else 'storm'} {fleet.breaker.snapshot().trips}")
     missing = PROCESSES
     deadline = time.monotonic() + WEDGED_SECONDS
     held: int | None = None

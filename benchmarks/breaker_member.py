@@ -1,7 +1,7 @@
 """One process of a fleet that shares a breaker: `python -m benchmarks.breaker_member URL RESET LEASE CALLERS`.
 
-Reads a word a line and writes JSON a line. `storm` lets the callers loose on the open breaker until it has closed; the first probe of a round
-fails, the next succeeds. `hang` is a storm whose first prober says so and never comes back, until `mercy`. Moments are nanoseconds of the
+Reads a word a line and writes JSON a line. `storm N` lets the callers loose on the breaker, which has tripped N times, until it has closed; the
+first probe of a round fails, the next succeeds. `hang N` is a storm whose first prober says so and never comes back, until `mercy`. Moments are nanoseconds of the
 machine's monotonic clock, which all processes share.
 """
 
@@ -61,13 +61,15 @@ class Member:
         elif word == "mercy":
             self.hangs.clear()
         else:
-            if word == "hang":
+            name, trips = word.split()
+            if name == "hang":
                 self.hangs.set()
-            threading.Thread(target=self._storm, daemon=True).start()
+            threading.Thread(target=self._storm, args=(int(trips),), daemon=True).start()
 
-    def _storm(self) -> None:
-        while self._state().status is Status.CLOSED:
-            time.sleep(PAUSE_SECONDS)  # the news that it is open are on their way
+    def _storm(self, trips: int) -> None:
+        # The news that it is open are on their way; the others may have closed it again by then.
+        while self._state().trips < trips:
+            time.sleep(PAUSE_SECONDS)
         threads = [threading.Thread(target=self._call_until_closed, daemon=True) for _ in range(self.callers)]
         for thread in threads:
             thread.start()

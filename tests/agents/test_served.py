@@ -125,15 +125,21 @@ def test_a_repetition_joins_the_run_that_is_under_way(url, analysis):
 
     analysis(slow)
     task = a_task()
-    threads = [threading.Thread(target=lambda: answers.append(ask(url, task))) for _ in range(2)]
+    heard: list[str] = []
+
+    def follow():
+        answers.append(
+            client.ask(address=Address(url), task=task, think=lambda text, _: heard.append(text), timeout=60)
+        )
+
+    threads = [threading.Thread(target=follow) for _ in range(2)]
     for thread in threads:
         thread.start()
-    until(lambda: runs)
+    until(lambda: len(heard) == 2)
     go_on.set()
     for thread in threads:
         thread.join()
-    assert len(runs) == 1
-    assert [thoughts for _, thoughts in answers] == [[("at it", {})]] * 2
+    assert (len(runs), len(answers), heard) == (1, 2, ["at it", "at it"])
 
 
 def test_another_task_under_the_same_id_is_refused(url, analysis):
