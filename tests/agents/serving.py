@@ -7,6 +7,9 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
+from pathlib import Path
 
 import uvicorn
 from a2a.helpers.proto_helpers import new_task_from_user_message, new_text_part
@@ -16,6 +19,10 @@ from a2a.server.request_handlers import DefaultRequestHandler
 from a2a.server.routes import create_agent_card_routes, create_jsonrpc_routes, create_rest_routes
 from a2a.server.tasks import InMemoryTaskStore, TaskUpdater
 from a2a.types.a2a_pb2 import AgentCapabilities, AgentCard, AgentInterface, AgentSkill
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
@@ -23,14 +30,19 @@ from tests.waiting import until
 
 
 @contextmanager
-def serving(make: Callable[[str], ASGIApp]) -> Iterator[str]:
-    """Serves the application that `make` builds for its address, until the block ends."""
+def serving(make: Callable[[str], ASGIApp], *, certificate: Path | None = None) -> Iterator[str]:
+    """Serves the application that `make` builds for its address, until the block ends; over TLS with a certificate (and key in one file)."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
-        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        url = f"{'https' if certificate else 'http'}://127.0.0.1:{listening.getsockname()[1]}"
         config = uvicorn.Config(
-            make(url), lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1
+            make(url),
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=1,
+            ssl_certfile=certificate,
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
@@ -41,6 +53,29 @@ def serving(make: Callable[[str], ASGIApp]) -> Iterator[str]:
         finally:
             server.should_exit = True
             thread.join()
+
+
+def self_signed(folder: Path) -> Path:
+    """A certificate for this machine that nobody vouches for, with its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    plain = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path = folder / "self-signed.pem"
+    path.write_bytes(plain + certificate.public_bytes(pem))
+    return path
 
 
 class ForeignExecutor(AgentExecutor):

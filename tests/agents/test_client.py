@@ -19,7 +19,7 @@ from agents.client import Address, AgentFault
 from aurora.errors import AuroraError, Conflict, Invalid, RateLimited
 from aurora.ids import new_id
 from aurora.observability.tracing import span
-from tests.agents.serving import ForeignExecutor, foreign, serving
+from tests.agents.serving import ForeignExecutor, foreign, self_signed, serving
 
 CARD = "/.well-known/agent-card.json"
 Start = Callable[..., str]
@@ -141,6 +141,16 @@ def test_a_compressed_answer_is_refused(start):
 
     with pytest.raises(AgentFault, match="compressed"):
         ask(start(lambda _url: Starlette(routes=[Route(CARD, answer)])))
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path):
+    executor = ForeignExecutor()
+    with (
+        serving(lambda url: foreign(executor, url), certificate=self_signed(tmp_path)) as url,
+        pytest.raises(AgentFault, match="CERTIFICATE_VERIFY_FAILED"),
+    ):
+        ask(url, bearer="s3cret")
+    assert executor.headers == []
 
 
 def test_nobody_there_is_a_fault():
