@@ -3,6 +3,7 @@
 # make check  format, lint, types, import contracts, missing migrations
 # make bench  the benchmarks, each beside its peer
 # make fuzz   schemathesis against the whole product for ten minutes (SECONDS=n)
+# make faults takes parts of the whole product away at random and holds it to account (ROUNDS=n SEED=n)
 # make lock   compile requirements/*.txt from pyproject.toml
 # make clean  remove what the targets made; the data directory (.aurora) stays
 
@@ -16,7 +17,7 @@ INSTALL = $(BIN)/uv pip install -q --compile-bytecode --python $(PY) --require-h
 
 # Python's scripts are run through the interpreter: their first lines hold the path that this folder had when they were installed.
 
-.PHONY: run test check bench fuzz lock clean
+.PHONY: run test check bench fuzz faults lock clean
 
 run: $(VENV)/.run
 	@exec $(PY) manage.py up
@@ -41,6 +42,9 @@ bench: $(VENV)/.dev
 
 fuzz: $(VENV)/.dev
 	@$(PY) -m tests.fuzzing $(or $(SECONDS),600)
+
+faults: $(VENV)/.dev
+	@$(PY) -m tests.faults.bench --rounds $(or $(ROUNDS),20) $(if $(SEED),--seed $(SEED))
 
 lock: $(VENV)/.uv
 	@$(MAKE) -s -C requirements

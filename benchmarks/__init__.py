@@ -11,5 +11,6 @@ SUBJECTS = (
     "breaker_fleet",
     "dispatch",
     "sockets",
+    "spool",
 )
 """One module each: a docstring that says what is measured against what, `TARGETS`, and `run`."""

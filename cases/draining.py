@@ -18,7 +18,7 @@ from prometheus_client import Counter
 from aurora.bus.backoff import Backoff
 from aurora.errors import Denied, Invalid
 from aurora.observability import tracing
-from aurora.resilience import spool
+from aurora.resilience import availability, spool
 from aurora.resilience.availability import is_outage
 from aurora.resilience.spool import MOST_ATTEMPTS, Spool, Waiting
 from cases import spooling
@@ -27,7 +27,9 @@ BATCH = 250
 """Deliveries a transaction."""
 BATCH_BYTES = 4 * 1024 * 1024
 LOOK_SECONDS = 0.3
-"""How often an empty spool is looked at, and a PostgreSQL that is away."""
+"""How often an empty spool is looked at."""
+AWAY_SECONDS = 0.1
+"""How often to look whether the prober has found PostgreSQL again."""
 REST = 0.5
 """Of the time that a transaction took."""
 
@@ -45,14 +47,18 @@ class Drainer:
     def run(self, stop: threading.Event) -> None:
         while not stop.is_set():
             with spool.shared().draining() as is_ours:
-                if is_ours:
+                while is_ours and not stop.is_set():
                     self._drain(spool.shared(), stop)
+                    stop.wait(LOOK_SECONDS)
             stop.wait(LOOK_SECONDS)
 
     def _drain(self, spooled: Spool, stop: threading.Event) -> None:
         """Until it is empty."""
         began, total = time.monotonic(), 0
         while not stop.is_set() and (waiting := spooled.oldest(at_most=BATCH, size=BATCH_BYTES)):
+            if not availability.database.standing.is_writable:
+                stop.wait(AWAY_SECONDS)
+                continue
             batch_began = time.monotonic()
             total += self._bring(spooled, _suspects_alone(waiting), stop)
             stop.wait((time.monotonic() - batch_began) * REST)
@@ -73,8 +79,9 @@ class Drainer:
             close_old_connections()
             if is_outage(error):
                 spooled.give_back(waiting)
-                self._postgres.failed(error)
-                stop.wait(LOOK_SECONDS)
+                pause = self._postgres.failed(error)
+                if availability.database.standing.is_writable:  # it is there and has no room, or no connection
+                    stop.wait(pause)
             else:
                 _blame(spooled, waiting, error)
             return 0

@@ -140,9 +140,15 @@ def test_only_web_is_published_and_only_on_loopback():
 
 
 def test_web_and_workers_wait_for_the_migrations():
-    for service in ("web", "workers"):
+    for service in ("web", "workers", "spool"):
         condition = SERVICES[service]["depends_on"]["migrate"]["condition"]
         assert condition == "service_completed_successfully"
+
+
+def test_the_spool_is_drained_where_web_fills_it():
+    volumes = SERVICES["web"]["volumes"]
+    assert SERVICES["spool"]["volumes"] == volumes
+    assert SERVICES["spool"]["command"][-2:] == ["work", "spool"]
 
 
 def test_workers_can_be_scaled():

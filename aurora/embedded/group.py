@@ -19,6 +19,7 @@ from typing import IO
 
 import structlog
 
+from aurora.embedded import drills
 from aurora.embedded.servers import Server, ServerFailed, leash
 
 log = structlog.get_logger(__name__)
@@ -48,6 +49,20 @@ def lock(data_dir: Path) -> IO[str]:
     file.write(f"{os.getpid()}\n")
     file.flush()
     return file
+
+
+def is_running(data_dir: Path) -> bool:
+    """Whether a group runs there."""
+    try:
+        lock(data_dir).close()
+    except AlreadyRunning:
+        return True
+    return False
+
+
+def process_of(data_dir: Path, child: str) -> int:
+    """The process id of a running group's child."""
+    return int((data_dir / f"pid.{child}").read_text())
 
 
 @dataclass(slots=True)
@@ -90,10 +105,10 @@ class Child:
 
 
 class Group:
-    """Servers and children, watched from one loop. `drill_marks`: a file `drill.NAME` there keeps that server down."""
+    """Servers and children of one data directory, watched from one loop. What a drill holds down there is left alone."""
 
-    def __init__(self, servers: Sequence[Server], children: Sequence[Child], drill_marks: Path) -> None:
-        self.servers, self.children, self.drill_marks = servers, children, drill_marks
+    def __init__(self, servers: Sequence[Server], children: Sequence[Child], data_dir: Path) -> None:
+        self.servers, self.children, self.data_dir = servers, children, data_dir
         self._parts: list[Server | Child] = [*servers, *children]
         self._restarts = {part.name: _Restarts() for part in self._parts}
         self.is_stopping = False
@@ -109,7 +124,7 @@ class Group:
         """Starts the children, unless `stop` is asked for."""
         for child in self.children:
             if not self.is_stopping:
-                child.spawn()
+                self._spawn(child)
                 self._restarts[child.name].started(time.monotonic())
 
     def watch(self) -> None:
@@ -142,8 +157,17 @@ class Group:
         for server in reversed(self.servers):
             server.stop()
 
+    def _spawn(self, child: Child) -> None:
+        """Starts a child, and notes its process for `process_of`."""
+        child.spawn()
+        assert child.process is not None  # noqa: S101 - for the type checker
+        (self.data_dir / f"pid.{child.name}").write_text(f"{child.process.pid}\n")
+
     def _look_after(self, part: Server | Child) -> None:
-        if part.is_running() or self.is_stopping or (self.drill_marks / f"drill.{part.name}").exists():
+        if part.is_running() or self.is_stopping:
+            return
+        if drills.is_held_down(self.data_dir, part.name):
+            self._restarts[part.name] = _Restarts()  # it did not crash: the drill's end starts it at once
             return
         restarts, now = self._restarts[part.name], time.monotonic()
         if not restarts.not_before:
@@ -154,7 +178,9 @@ class Group:
             try:
                 if isinstance(part, Server):
                     part.prepare()
-                part.spawn()
+                    part.spawn()
+                else:
+                    self._spawn(part)
             except (OSError, ServerFailed) as error:
                 # No memory, no disk, no process to be had: a reason to try again later, none to end all the others.
                 log.error("process_not_started", process=part.name, error=str(error))

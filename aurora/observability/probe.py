@@ -1,14 +1,16 @@
-"""Is a container's process well? `python -m aurora.observability.probe web|work` ends with 0 or 1, for health checks.
+"""Is a container's process well? `python -m aurora.observability.probe web|work|spool` ends with 0 or 1, for health checks.
 
 It runs every few seconds beside the process, so it loads neither Django nor the settings.
 """
 
 from __future__ import annotations
 
+import fcntl
 import http.client
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import redis
@@ -51,8 +53,20 @@ def work() -> bool:
         client.close()
 
 
+def spool() -> bool:
+    """Whether somebody drains this machine's spool: who does holds its lock (`aurora.resilience.spool`)."""
+    try:
+        with Path(env.text("AURORA_DATA_DIR"), "spool", "drain").open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False
+
+
 def main(arguments: Sequence[str]) -> int:
-    probes: dict[str, Callable[[], bool]] = {"web": web, "work": work}
+    probes: dict[str, Callable[[], bool]] = {"web": web, "work": work, "spool": spool}
     return 0 if probes[arguments[0]]() else 1
 
 

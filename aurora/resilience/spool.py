@@ -191,8 +191,9 @@ class Spool:
         """Whether the block is the only one that drains this spool, on this machine; the kernel ends that with the process."""
         with ExitStack() as held:
             try:
+                self._drain_lock.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                 held.enter_context(locked(self._drain_lock, fcntl.LOCK_EX | fcntl.LOCK_NB))
-            except OSError:  # somebody else's, or no folder yet
+            except OSError:  # somebody else's, or no disk to hold it on
                 is_ours = False
             else:
                 is_ours = True

@@ -89,7 +89,7 @@ class ModeAnswer(Answer):
     is_mutations_allowed: bool
     degraded_since: datetime | None
     snapshot_age_seconds: float | None
-    spool_depth: int = Field(ge=0)
+    spool_depth: int | None = Field(ge=0, description="Deliveries on this machine's disk; null when it cannot be read.")
     outbox_depth: int | None = Field(description="Events that are not on their stream yet.")
 
 

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 import redis
 
-from aurora.embedded import group, locations, servers
+from aurora.embedded import drills, group, locations, servers
 from aurora.embedded.group import AlreadyRunning, Child, Group
 from aurora.embedded.servers import Postgres, Redis
 from aurora.identity import accounts
@@ -290,12 +290,37 @@ def test_a_first_start_that_is_cut_short_leaves_no_admin_whose_password_nobody_s
     assert not accounts.has_admin()
 
 
-def test_a_server_under_a_drill_stays_down(installation, tmp_path):
+def test_a_server_under_a_drill_stays_down_until_its_end(installation, tmp_path):
     embedded_redis = installation[1]
     embedded_redis.start()
     running = Group([embedded_redis], [], tmp_path)
-    (tmp_path / "drill.redis").touch()
-    embedded_redis.process.kill()
-    embedded_redis.process.wait()
-    running._look_after(embedded_redis)
-    assert not embedded_redis.is_running()
+    with drills.held_down(tmp_path, "redis"):
+        embedded_redis.process.kill()
+        embedded_redis.process.wait()
+        running.look_after_all()
+        assert not embedded_redis.is_running()
+    running.look_after_all()
+    assert embedded_redis.is_running()
+
+
+def test_a_drill_that_is_killed_keeps_nothing_down(tmp_path):
+    script = f"""
+        import time
+        from pathlib import Path
+        from aurora.embedded import drills
+        with drills.held_down(Path({str(tmp_path)!r}), "redis"):
+            print("down", flush=True)
+            time.sleep(60)
+    """
+    drill = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE, text=True)
+    assert drill.stdout is not None
+    drill.stdout.readline()
+    assert drills.is_held_down(tmp_path, "redis")
+    with pytest.raises(drills.DrillUnderWay), drills.held_down(tmp_path, "redis"):
+        pass
+    drill.kill()
+    drill.wait()
+    drill.stdout.close()
+    assert not drills.is_held_down(tmp_path, "redis")
+    with drills.held_down(tmp_path, "redis"):
+        pass

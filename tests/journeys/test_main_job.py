@@ -14,6 +14,7 @@ import psutil
 import pytest
 import websockets
 
+from aurora.embedded import drills
 from tests.group import RunningGroup, eve
 from tests.waiting import until
 
@@ -143,14 +144,11 @@ def test_nothing_accepted_is_lost_when_a_part_is_killed(group: RunningGroup, nee
 
 
 def test_an_alert_stored_while_redis_is_away_is_announced_when_it_is_back(group: RunningGroup, api):
-    (group.data_dir / "drill.redis").touch()
-    try:
+    with drills.held_down(group.data_dir, "redis"):
         group.kill("redis-server")
         body = {"title": "While the bus was away", "severity": "high", "source": "journey"}
         answer = api.post("/alerts", json=body)
         assert answer.status_code == 201
-    finally:
-        (group.data_dir / "drill.redis").unlink()
     found = {"alert_id": answer.json()["id"]}
     until(lambda: api.get("/investigations", params=found).json().get("items"), 40, every=0.25)
 

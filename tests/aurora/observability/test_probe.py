@@ -12,6 +12,7 @@ import redis
 
 from aurora.bus import streams
 from aurora.observability import probe
+from aurora.resilience.spool import Spool
 
 
 class Web(BaseHTTPRequestHandler):
@@ -80,3 +81,11 @@ def test_workers_that_fell_silent_are_not_well(worker, monkeypatch):
 def test_workers_are_not_blamed_for_redis(monkeypatch):
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
     assert probe.main(["work"]) == 0
+
+
+def test_a_spool_that_somebody_drains_is_well(tmp_path, monkeypatch):
+    monkeypatch.setenv("AURORA_DATA_DIR", str(tmp_path))
+    assert probe.main(["spool"]) == 1
+    with Spool(tmp_path / "spool").draining():
+        assert probe.main(["spool"]) == 0
+    assert probe.main(["spool"]) == 1
