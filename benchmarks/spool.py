@@ -41,7 +41,7 @@ def run(opened: Installation, *, is_quick: bool) -> list[Figure]:
         rate, together = load(product.port, next(bodies), connections=200, seconds=1.0 if is_quick else 5.0)
         server.start()
         try:
-            drained, beside = _drain(opened, caller, bodies, spooled)
+            drained, beside = _drain(product, bodies, spooled)
         finally:
             server.stop()
     return [
@@ -68,16 +68,14 @@ def _kill_postgres(directory: Path) -> Postgres:
     return server
 
 
-def _drain(
-    opened: Installation, caller: Connection, bodies: Iterator[bytes], spooled: int
-) -> tuple[float, list[float]]:
+def _drain(product: Running, bodies: Iterator[bytes], spooled: int) -> tuple[float, list[float]]:
     """Seconds from the worker's first look to an empty spool, and the seconds of the calls made meanwhile."""
     from aurora.resilience import spool
 
     _fill(spooled)
     command = [sys.executable, "manage.py", "work", "spool"]
     beside: list[float] = []
-    with installation.process("spool", command):
+    with installation.process("spool", command), product.connect() as caller:
         full = spool.shared().standing().depth
         while spool.shared().standing().depth == full:
             time.sleep(0.01)

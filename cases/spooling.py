@@ -60,7 +60,7 @@ def stored_or_spooled(entry: Entry, store: Callable[[], T]) -> T | Accepted:
     except DatabaseError as error:
         if not is_outage(error):
             raise
-        log.info("delivery_spooled", receipt=str(entry.receipt), source=entry.source, reason=str(error).strip()[:200])
+        log.debug("delivery_spooled", receipt=str(entry.receipt), source=entry.source, reason=str(error).strip()[:200])
     return spool.shared().put(entry)
 
 

@@ -271,3 +271,15 @@ def test_what_was_set_aside_is_stored_after_a_redrive(transactional_db, own_spoo
     assert capsys.readouterr().out == "1 taken up again\n"
     drain(own_spool)
     assert Alert.objects.get().title == "mended since"
+
+
+def test_a_server_that_became_read_only_takes_no_alerts_either(sensor, own_spool):
+    """As after a failover that left the address where it was."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET default_transaction_read_only = on")
+    answer = sensor.call("POST", "/alerts", ALERT)
+    with connection.cursor() as cursor:
+        cursor.execute("SET default_transaction_read_only = off")
+    assert (answer.status_code, own_spool.standing().depth) == (202, 1)
+    drain(own_spool)
+    assert Alert.objects.get().title == ALERT["title"]
