@@ -37,6 +37,10 @@ class Location:
     sentinel_password: str | None = None
     is_tls: bool = False
 
+    def key(self, stream: str) -> str:
+        """Where a stream stands. In a Cluster all share one hash tag: the relay adds to several in one step, sockets read several at once."""
+        return f"{{aurora}}{stream.removeprefix('aurora')}" if self.kind is Kind.CLUSTER else stream
+
     @property
     def node_url(self) -> str:
         """Of a Cluster's first node, as one server: pub/sub reaches all nodes from any."""

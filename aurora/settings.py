@@ -12,7 +12,6 @@ from django.core.exceptions import ImproperlyConfigured
 from psycopg.conninfo import conninfo_to_dict
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from aurora import env, redis_url, secret_key
 from aurora.embedded import locations
@@ -148,30 +147,31 @@ DATABASES = {"default": _database(DATABASE_URL)}
 
 # Redis: a channel layer for control messages between processes (alerts travel on streams, see `aurora.bus`), and the counts of sign-ins by name.
 
+
+def _channel_host(place: redis_url.Location) -> dict[str, object]:
+    """As channels_redis wants it. Pub/sub reaches all of a Cluster from any of its nodes."""
+    waits = {"socket_timeout": 2.0, "socket_connect_timeout": 2.0, "retry": AsyncRetry(NoBackoff(), 0)}
+    access = {"username": place.username, "password": place.password}
+    if place.kind is redis_url.Kind.SERVER:
+        return {"address": place.url, **waits}
+    if place.kind is redis_url.Kind.CLUSTER:
+        return {"address": place.node_url, **access, **waits}
+    asking = {**waits, "password": place.sentinel_password}
+    named = {"sentinels": list(place.nodes), "master_name": place.master, "sentinel_kwargs": asking}
+    return {**named, **access, **waits, "db": place.database, "ssl": place.is_tls}
+
+
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
         "CONFIG": {
-            "hosts": [
-                {
-                    "address": REDIS_URL,
-                    "socket_timeout": 2.0,  # of a publisher; who is subscribed asks for a tenth of a second at a time
-                    "socket_connect_timeout": 2.0,
-                    "retry": AsyncRetry(NoBackoff(), 0),
-                }
-            ],
+            "hosts": [_channel_host(REDIS)],
             "prefix": f"aurora:channels:{REDIS.database}:",  # pub/sub knows no databases
         },
     }
 }
-CACHES = {
-    "default": {
-        "BACKEND": "django.core.cache.backends.redis.RedisCache",
-        "LOCATION": REDIS_URL,
-        "KEY_PREFIX": "aurora:cache",
-        "OPTIONS": {"socket_timeout": 0.045, "socket_connect_timeout": 0.045, "retry": Retry(NoBackoff(), 0)},
-    }
-}
+CACHES = {"default": {"BACKEND": "aurora.cache.Cache", "LOCATION": "", "KEY_PREFIX": "aurora:cache"}}
+SILENCED_SYSTEM_CHECKS = ["django_ratelimit.W001"]  # it knows Django's Redis cache by name only, of which ours is one
 
 # Signing in, sessions
 

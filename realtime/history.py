@@ -10,6 +10,7 @@ from typing import Any
 
 import redis.asyncio
 
+from aurora.bus import redis as clients
 from realtime.messages import Gap
 from realtime.positions import START, EntryId, Position, advance, format_entry_id
 
@@ -32,17 +33,17 @@ class Missed(Exception):
 
 async def new_entries(client: redis.asyncio.Redis, heads: Mapping[str, EntryId], *, block_ms: int) -> list[Entry]:
     """What came after `heads`, oldest first; waits up to `block_ms` for the first. Empty when nothing came. Raises RedisError."""
-    after: dict[Any, Any] = {name: format_entry_id(entry_id) for name, entry_id in heads.items()}
+    after: dict[Any, Any] = {clients.key(name): format_entry_id(entry_id) for name, entry_id in heads.items()}
     replies: Any = await client.xread(after, count=PAGE, block=block_ms)
     pages = replies.items() if isinstance(replies, dict) else replies
-    return _merged((name.decode(), page) for name, page in pages)
+    return _merged((clients.name(key), page) for key, page in pages)
 
 
 async def heads_of(client: redis.asyncio.Redis, names: Sequence[str]) -> dict[str, EntryId]:
     """The last entry of each stream, `START` for an empty one. Raises RedisError."""
     async with client.pipeline(transaction=False) as pipeline:
         for name in names:
-            pipeline.xrevrange(name, count=1)
+            pipeline.xrevrange(clients.key(name), count=1)
         replies = await pipeline.execute()
     return {name: _id(reply[0]) if reply else START for name, reply in zip(names, replies, strict=True)}
 
@@ -56,7 +57,7 @@ async def lost(client: redis.asyncio.Redis, heads: Mapping[str, EntryId]) -> dic
     seen = {name: entry_id for name, entry_id in heads.items() if entry_id != START}
     async with client.pipeline(transaction=False) as pipeline:
         for name, entry_id in seen.items():
-            pipeline.xrange(name, format_entry_id(entry_id), format_entry_id(entry_id), count=1)
+            pipeline.xrange(clients.key(name), format_entry_id(entry_id), format_entry_id(entry_id), count=1)
         replies = await pipeline.execute()
     gone = [name for name, reply in zip(seen, replies, strict=True) if not reply]
     if not gone:
@@ -83,11 +84,11 @@ async def missed(
 
 async def _after(client: redis.asyncio.Redis, name: str, after: EntryId, limit: int) -> list[Entry]:
     start = format_entry_id(after)
-    if after != START and not await client.xrange(name, start, start, count=1):
+    if after != START and not await client.xrange(clients.key(name), start, start, count=1):
         raise Missed(Gap.TRIMMED)
     found: list[Entry] = []
     while True:
-        page: Any = await client.xrange(name, f"({start}", count=PAGE)
+        page: Any = await client.xrange(clients.key(name), f"({start}", count=PAGE)
         found += _merged([(name, page)])
         if len(found) > limit:
             raise Missed(Gap.TOO_FAR)

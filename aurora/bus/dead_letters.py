@@ -42,8 +42,8 @@ def bury(*, stream: str, group: str, entry: Entry, error: str) -> DeadLetter:
     )
     client: streams.Client = clients.client(clients.Purpose.COMMAND)
     with client.pipeline(transaction=True) as pipeline:
-        pipeline.xadd(streams.DEAD_LETTER, {**entry.fields, **_circumstances(letter)})
-        pipeline.xack(stream, group, entry.entry_id)
+        pipeline.xadd(clients.key(streams.DEAD_LETTER), {**entry.fields, **_circumstances(letter)})
+        pipeline.xack(clients.key(stream), group, entry.entry_id)
         pipeline.execute()
     return letter
 

@@ -37,6 +37,7 @@ class GroupConsumer:
 
     def __init__(self, *, stream: str, group: str, claim_seconds: float) -> None:
         self.stream, self.group = stream, group
+        self._key = clients.key(stream)
         self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._claim_ms = max(1, int(claim_seconds * 1000))
         self._cursor = _START
@@ -52,7 +53,7 @@ class GroupConsumer:
         """New entries, after at most `block_ms`."""
         answer = self._in_group(
             lambda: self._reader.xreadgroup(
-                self.group, self.name, {self.stream: ">"}, count=count, block=max(1, block_ms)
+                self.group, self.name, {self._key: ">"}, count=count, block=max(1, block_ms)
             )
         )
         return [Entry(entry_id.decode(), fields, 1) for _, entries in answer or () for entry_id, fields in entries]
@@ -67,7 +68,7 @@ class GroupConsumer:
         """
         answer = self._in_group(
             lambda: self._commands.xautoclaim(
-                self.stream, self.group, self.name, self._claim_ms, start_id=self._cursor, count=count
+                self._key, self.group, self.name, self._claim_ms, start_id=self._cursor, count=count
             )
         )
         self._cursor = answer[0].decode()
@@ -84,12 +85,12 @@ class GroupConsumer:
     def extend(self, entry_ids: Sequence[str]) -> None:
         """Starts the claim time of entries in hand afresh, so that nobody takes them."""
         if entry_ids:
-            self._in_group(lambda: self._commands.xclaim(self.stream, self.group, self.name, 0, entry_ids, justid=True))
+            self._in_group(lambda: self._commands.xclaim(self._key, self.group, self.name, 0, entry_ids, justid=True))
 
     def acknowledge(self, entry_ids: Sequence[str]) -> None:
         """The group is done with them. No error when the group is gone: so are they."""
         if entry_ids:
-            self._commands.xack(self.stream, self.group, *entry_ids)
+            self._commands.xack(self._key, self.group, *entry_ids)
 
     def postpone(self, entry: Entry, *, seconds: float) -> None:
         """The entry may be taken after `seconds`, at most the claim time; this delivery does not count."""
@@ -101,9 +102,9 @@ class GroupConsumer:
 
     def leave(self) -> None:
         """Removes this consumer when nothing is pending under its name; with something, its name is needed to find it."""
-        for consumer in self._commands.xinfo_consumers(self.stream, self.group):
+        for consumer in self._commands.xinfo_consumers(self._key, self.group):
             if consumer["name"].decode() == self.name and not consumer["pending"]:
-                self._commands.xgroup_delconsumer(self.stream, self.group, self.name)
+                self._commands.xgroup_delconsumer(self._key, self.group, self.name)
 
     def _in_group(self, command: Callable[[], T]) -> T:
         """The command's answer; when the group is gone, it is made and the command sent again."""
@@ -118,7 +119,7 @@ class GroupConsumer:
 
     def _create_group(self) -> None:
         try:
-            self._commands.xgroup_create(self.stream, self.group, id="0", mkstream=True)
+            self._commands.xgroup_create(self._key, self.group, id="0", mkstream=True)
         except redis.ResponseError as error:
             if not str(error).startswith("BUSYGROUP"):
                 raise
@@ -129,24 +130,24 @@ class GroupConsumer:
     def _deliveries(self, entry_ids: Iterable[str]) -> list[int]:
         with self._commands.pipeline(transaction=False) as pipeline:
             for entry_id in entry_ids:
-                pipeline.xpending_range(self.stream, self.group, min=entry_id, max=entry_id, count=1)
+                pipeline.xpending_range(self._key, self.group, min=entry_id, max=entry_id, count=1)
             return [answer[0]["times_delivered"] if answer else 1 for answer in pipeline.execute()]
 
     def _forget_deleted(self, *, known: Collection[str]) -> None:
         """Acknowledges our pending entries that somebody has deleted from the stream; servers from 7.0 on do it themselves."""
         mine = self._commands.xpending_range(
-            self.stream, self.group, min="-", max="+", count=_FORGET_BATCH, consumername=self.name
+            self._key, self.group, min="-", max="+", count=_FORGET_BATCH, consumername=self.name
         )
         for entry_id in (row["message_id"].decode() for row in mine):
-            if entry_id not in known and not self._commands.xrange(self.stream, entry_id, entry_id):
-                self._commands.xack(self.stream, self.group, entry_id)
+            if entry_id not in known and not self._commands.xrange(self._key, entry_id, entry_id):
+                self._commands.xack(self._key, self.group, entry_id)
                 log.warning("entry_deleted_unfinished", stream=self.stream, group=self.group, entry_id=entry_id)
 
     def _release(self, entries: Iterable[Entry], *, idle_ms: int) -> None:
         with self._commands.pipeline(transaction=False) as pipeline:
             for entry in entries:
                 pipeline.xclaim(
-                    self.stream,
+                    self._key,
                     self.group,
                     self.name,
                     0,

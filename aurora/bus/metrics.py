@@ -56,7 +56,7 @@ def group_standings() -> list[Standing]:
     return [
         _standing(client, stream, group, now)
         for stream in streams.STREAMS
-        for group in sorted(streams.groups_of(client, stream), key=lambda group: bytes(group["name"]))
+        for group in sorted(streams.groups_of(client, clients.key(stream)), key=lambda group: bytes(group["name"]))
     ]
 
 
@@ -89,10 +89,10 @@ _GAUGES = {
 
 def _standing(client: streams.Client, stream: str, group: dict[str, Any], now: float) -> Standing:
     last = group["last-delivered-id"].decode()
-    undelivered = client.xrange(stream, f"({last}", "+", count=LAG_CAP)
+    undelivered = client.xrange(clients.key(stream), f"({last}", "+", count=LAG_CAP)
     unfinished = [entry_id for entry_id, _ in undelivered[:1]]
     if group["pending"]:
-        unfinished.append(client.xpending(stream, group["name"])["min"])
+        unfinished.append(client.xpending(clients.key(stream), group["name"])["min"])
     ages = [now - streams.seconds_of(entry_id) for entry_id in unfinished if entry_id]
     return Standing(
         stream=stream,

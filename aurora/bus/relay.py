@@ -120,7 +120,7 @@ def _publish(rows: Sequence[Row]) -> list[Any]:
     client: Client = clients.client(clients.Purpose.COMMAND)
     with client.pipeline(transaction=True) as pipeline:
         for row in rows:
-            pipeline.xadd(row.stream, _fields(row))
+            pipeline.xadd(clients.key(row.stream), _fields(row))
         answers: list[Any] = pipeline.execute(raise_on_error=False)
     return answers
 

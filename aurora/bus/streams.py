@@ -74,10 +74,10 @@ def decode(stream: str, entry_id: str, fields: Mapping[bytes, bytes]) -> Message
     )
 
 
-def groups_of(client: Client, stream: str) -> list[dict[str, Any]]:
-    """The stream's groups as XINFO GROUPS describes them; none when there is no such stream. Raises RedisError."""
+def groups_of(client: Client, key: str) -> list[dict[str, Any]]:
+    """The groups of the stream under `key` as XINFO GROUPS describes them; none when there is no such stream. Raises RedisError."""
     try:
-        groups: list[dict[str, Any]] = client.xinfo_groups(stream)
+        groups: list[dict[str, Any]] = client.xinfo_groups(key)
     except redis.ResponseError as error:
         if "no such key" in str(error):
             return []

@@ -37,10 +37,10 @@ def trim(client: streams.Client, stream: str, *, kept: int = KEPT_ENTRIES) -> in
 
     Entries go in Redis's own blocks of 100 or so, so somewhat more than `kept` may stay.
     """
-    groups = streams.groups_of(client, stream)
+    groups = streams.groups_of(client, clients.key(stream))
     for group in groups:
         _forget_dead_consumers(client, stream, group["name"])
-    excess = int(client.xlen(stream)) - kept
+    excess = int(client.xlen(clients.key(stream))) - kept
     removed = _trim_finished(client, stream, groups, excess) if excess > 0 else 0
     return removed + _cap(client, stream, groups)
 
@@ -48,7 +48,9 @@ def trim(client: streams.Client, stream: str, *, kept: int = KEPT_ENTRIES) -> in
 def _trim_finished(client: streams.Client, stream: str, groups: Sequence[dict[str, Any]], excess: int) -> int:
     # LIMIT bounds what goes, so one command respects both: the groups' progress and the tail. The groups only ever move on, so a floor that
     # is old by now is merely too careful.
-    removed = int(client.xtrim(stream, minid=_floor(client, stream, groups), approximate=True, limit=excess))
+    removed = int(
+        client.xtrim(clients.key(stream), minid=_floor(client, stream, groups), approximate=True, limit=excess)
+    )
     if removed:
         log.info("stream_trimmed", stream=stream, removed=removed)
     return removed
@@ -56,7 +58,7 @@ def _trim_finished(client: streams.Client, stream: str, groups: Sequence[dict[st
 
 def _cap(client: streams.Client, stream: str, groups: Sequence[dict[str, Any]]) -> int:
     """Alarms, and removes what is beyond the cap; how many."""
-    length, cap = int(client.xlen(stream)), settings.BUS_STREAM_CAP
+    length, cap = int(client.xlen(clients.key(stream))), settings.BUS_STREAM_CAP
     if length <= cap * ALARM_FROM:
         return 0
     behind = min(groups, key=lambda group: streams.place_of(group["last-delivered-id"]), default=None)
@@ -64,7 +66,7 @@ def _cap(client: streams.Client, stream: str, groups: Sequence[dict[str, Any]]) 
     if length <= cap:
         log.error("stream_nearly_full", **told)
         return 0
-    removed = int(client.xtrim(stream, maxlen=cap, approximate=False))
+    removed = int(client.xtrim(clients.key(stream), maxlen=cap, approximate=False))
     metrics.CUT.labels(stream).inc(removed)
     log.critical("stream_cut", removed=removed, **told)
     return removed
@@ -73,16 +75,16 @@ def _cap(client: streams.Client, stream: str, groups: Sequence[dict[str, Any]]) 
 def _floor(client: streams.Client, stream: str, groups: Sequence[dict[str, Any]]) -> str:
     """The first entry that must stay: the oldest that some group has pending, or was given last."""
     unfinished = [group["last-delivered-id"] for group in groups]
-    unfinished += [client.xpending(stream, group["name"])["min"] for group in groups if group["pending"]]
+    unfinished += [client.xpending(clients.key(stream), group["name"])["min"] for group in groups if group["pending"]]
     places = [streams.place_of(entry_id) for entry_id in unfinished if entry_id]
     milliseconds, sequence = min(places, default=_BEYOND_ALL)
     return f"{milliseconds}-{sequence}"
 
 
 def _forget_dead_consumers(client: streams.Client, stream: str, group: bytes) -> None:
-    for consumer in client.xinfo_consumers(stream, group):
+    for consumer in client.xinfo_consumers(clients.key(stream), group):
         if not consumer["pending"] and consumer["idle"] > FORGOTTEN_SECONDS * 1000:
-            client.xgroup_delconsumer(stream, group, consumer["name"])
+            client.xgroup_delconsumer(clients.key(stream), group, consumer["name"])
 
 
 _BEYOND_ALL = (2**64 - 1, 0)

@@ -64,7 +64,7 @@ def _on_stream(sought: Sought, values: set[str]) -> set[str]:
     client: streams.Client = clients.client(clients.Purpose.COMMAND)
     found: set[str] = set()
     place = _first_unfinished(client, sought) if values else ""
-    while values - found and (entries := client.xrange(sought.stream, place, "+", count=_CHUNK)):
+    while values - found and (entries := client.xrange(clients.key(sought.stream), place, "+", count=_CHUNK)):
         found |= {value for _, fields in entries if (value := _value_of_entry(sought, fields)) in values}
         place = f"({entries[-1][0].decode()}"
     return found
@@ -72,9 +72,9 @@ def _on_stream(sought: Sought, values: set[str]) -> set[str]:
 
 def _first_unfinished(client: streams.Client, sought: Sought) -> str:
     """Where the oldest entry stands that the group has not finished; the beginning when there is no such group, for then it will start there."""
-    for group in streams.groups_of(client, sought.stream):
+    for group in streams.groups_of(client, clients.key(sought.stream)):
         if group["name"].decode() == sought.group:
-            oldest = client.xpending(sought.stream, sought.group)["min"] if group["pending"] else None
+            oldest = client.xpending(clients.key(sought.stream), sought.group)["min"] if group["pending"] else None
             return oldest.decode() if oldest else f"({group['last-delivered-id'].decode()}"
     return "-"
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import redis
 
-from aurora import env
+from aurora import env, redis_url
 from aurora.bus import streams
 
 TIMEOUT_SECONDS = 3.0
@@ -44,13 +44,12 @@ def web() -> bool:
 
 def work() -> bool:
     """Whether some consumer of this machine has asked its group for work just now. True while Redis is away: that is Redis's illness."""
-    client: Any = redis.Redis.from_url(env.text("REDIS_URL"), socket_timeout=TIMEOUT_SECONDS)
+    location = redis_url.parse(env.text("REDIS_URL"))
     try:
-        return any(_consumes(client, stream) for stream in streams.STREAMS)
+        client = _client(location)
+        return any(_consumes(client, location.key(stream)) for stream in streams.STREAMS)
     except (redis.ConnectionError, redis.TimeoutError):
         return True
-    finally:
-        client.close()
 
 
 def spool() -> bool:
@@ -68,6 +67,14 @@ def spool() -> bool:
 def main(arguments: Sequence[str]) -> int:
     probes: dict[str, Callable[[], bool]] = {"web": web, "work": work, "spool": spool}
     return 0 if probes[arguments[0]]() else 1
+
+
+def _client(location: redis_url.Location) -> Any:
+    if location.kind is redis_url.Kind.SERVER:
+        return redis.Redis.from_url(location.url, socket_timeout=TIMEOUT_SECONDS)
+    from aurora.bus import redis as clients  # loads a part of Django, which takes its time
+
+    return clients.client(url=location.url)
 
 
 def _consumes(client: Any, stream: str) -> bool:

@@ -73,7 +73,8 @@ class BreakerStore:
         self._client: Any = client  # redis-py leaves half of its methods without types
         self._prefix = prefix
         # Pub/sub ignores database numbers; two installations on one Redis must not hear each other.
-        self._channel = f"{prefix}:{client.connection_pool.connection_kwargs.get('db') or 0}:changes"
+        pool = getattr(client, "connection_pool", None)  # a Cluster has one for each node, and one database
+        self._channel = f"{prefix}:{(pool and pool.connection_kwargs.get('db')) or 0}:changes"
         self._retry_seconds = retry_seconds
         self._tick_seconds = tick_seconds
         self._clock = clock
