@@ -14,12 +14,18 @@ class AgentsConfig(AppConfig):
 
     def ready(self) -> None:
         from agents import workers
+        from agents.playbooks import workers as playbook_workers
 
         workers.register_all()
+        playbook_workers.register_all()
         post_migrate.connect(_make_agents, sender=self)
 
 
 def _make_agents(**_signal: Any) -> None:
+    from agents.playbooks.authoring import ensure_library
+    from agents.playbooks.connectors import ensure_own
     from agents.registry import ensure_agents
 
     ensure_agents()
+    ensure_library()
+    ensure_own()

@@ -66,7 +66,7 @@ def start(
     """
     actor.require("investigations:run")
     with transaction.atomic():
-        alert, case = _subject(alert_id, case_id)
+        alert, case = subject(alert_id, case_id)
         steps = plan(category=alert.category if alert else "other", enabled=_enabled(), wanted=agents)
         investigation = Investigation.objects.create(alert=alert, case=case, requested_by=actor.name)
         InvestigationStep.objects.bulk_create(
@@ -162,7 +162,8 @@ def _resume(owed: InvestigationStep) -> bool:
     return True
 
 
-def _subject(alert_id: UUID | None, case_id: UUID | None) -> tuple[Alert | None, Case]:
+def subject(alert_id: UUID | None, case_id: UUID | None) -> tuple[Alert | None, Case]:
+    """The alert and the case that a request names, for an alert the case it belongs to. In a transaction. Raises Missing, Invalid."""
     if (alert_id is None) == (case_id is None):
         raise Invalid("Either `alert_id` or `case_id` is needed, not both")
     if case_id is not None:

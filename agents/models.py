@@ -161,3 +161,18 @@ class InvestigationEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.number}. {self.text[:80]}"
+
+
+from agents.playbooks.models import (  # noqa: E402, F401 - Django finds an app's models by its `models` module
+    ActionSlot,
+    Approval,
+    ApprovalLink,
+    AutomationRule,
+    BlocklistEntry,
+    Connector,
+    Delivery,
+    Execution,
+    ExecutionStep,
+    Playbook,
+    PlaybookVersion,
+)

@@ -1,10 +1,12 @@
-"""Routes of investigations and agents, below `/api/v1/`."""
+"""Routes of investigations, agents, playbooks, approvals and connectors, below `/api/v1/`."""
 
 from __future__ import annotations
 
 from django.urls import path
 
 from agents import api
+from agents.playbooks import api as playbooks
+from agents.playbooks import api_response as response
 
 urlpatterns = [
     path("investigations", api.Investigations.as_view()),
@@ -16,4 +18,21 @@ urlpatterns = [
     path("agents/<str:agent_type>/breaker", api.AgentBreaker.as_view()),
     path("orchestrator/dispatch", api.Dispatch.as_view()),
     path("stats", api.Stats.as_view()),
+    path("playbooks", playbooks.Playbooks.as_view()),
+    path("playbooks/<str:playbook_id>", playbooks.PlaybookDetail.as_view()),
+    path("playbooks/<str:playbook_id>/versions", playbooks.PlaybookVersions.as_view()),
+    path("playbooks/<str:playbook_id>/execute", playbooks.PlaybookExecute.as_view()),
+    path("executions", playbooks.Executions.as_view()),
+    path("executions/<str:execution_id>", playbooks.ExecutionDetail.as_view()),
+    path("executions/<str:execution_id>/cancel", playbooks.ExecutionCancel.as_view()),
+    path("executions/<str:execution_id>/pause", playbooks.ExecutionPause.as_view()),
+    path("executions/<str:execution_id>/resume", playbooks.ExecutionResume.as_view()),
+    path("approvals", response.Approvals.as_view()),
+    path("approvals/<str:approval_id>", response.ApprovalDetail.as_view()),
+    path("approvals/<str:approval_id>/approve", response.ApprovalApprove.as_view()),
+    path("approvals/<str:approval_id>/reject", response.ApprovalReject.as_view()),
+    path("connectors", response.Connectors.as_view()),
+    path("connectors/<str:connector_id>", response.ConnectorDetail.as_view()),
+    path("connectors/<str:connector_id>/test", response.ConnectorTest.as_view()),
+    path("feeds/blocklist", response.Blocklist.as_view()),
 ]

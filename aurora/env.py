@@ -6,6 +6,9 @@ import ipaddress
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import time
+from zoneinfo import ZoneInfo
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -66,3 +69,33 @@ def rate(name: str, default: str) -> tuple[int, int]:
             f"{name}={value!r}: expected REQUESTS/SECONDS (at most 1000000/86400), such as {default}"
         )
     return int(match[1]), int(match[2])
+
+
+@dataclass(frozen=True, slots=True)
+class Hours:
+    """The hours of some days of the week (0: Monday), in a time zone."""
+
+    days: range
+    begins: time
+    ends: time
+    zone: ZoneInfo
+
+
+def hours(name: str, default: str) -> Hours:
+    """Days, hours and a time zone, written `Mon-Fri 08:00-18:00 Europe/Berlin`."""
+    value = text(name, default)
+    clock = r"([01]\d|2[0-3]):([0-5]\d)"
+    match = re.fullmatch(rf"(\w{{3}})-(\w{{3}}) {clock}-{clock} (\S+)", value)
+    try:
+        if not match:
+            raise ValueError(value)
+        first, last = (_DAYS.index(day) for day in match.group(1, 2))
+        begins, ends = time(int(match[3]), int(match[4])), time(int(match[5]), int(match[6]))
+        if first > last or begins >= ends:
+            raise ValueError(value)
+        return Hours(range(first, last + 1), begins, ends, ZoneInfo(match[7]))
+    except (ValueError, OSError, LookupError):
+        raise ImproperlyConfigured(f"{name}={value!r}: expected days, hours and a zone, such as {default}") from None
+
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")

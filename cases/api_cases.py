@@ -6,7 +6,6 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.http import HttpResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -16,7 +15,6 @@ from aurora.rest.schemas import Page, PageQuery
 from aurora.rest.views import ApiView, uuid_of
 from cases import answers, events, ioc_import, iocs, lifecycle, queries
 from cases.schemas import (
-    BlocklistQuery,
     CaseIn,
     CasePatch,
     CaseQuery,
@@ -181,14 +179,3 @@ class IocLookups(ApiView):
 
     def get(self, request: Request) -> Response:
         return Response({"items": queries.iocs_of_value(self.query(IocLookup).value)})
-
-
-class Blocklist(ApiView):
-    """Active indicators, one a line, for firewalls."""
-
-    permissions = {"GET": "iocs:read"}
-    calls = {"GET": Call(query=BlocklistQuery, answers={200: "text/plain"})}
-
-    def get(self, request: Request) -> HttpResponse:
-        lines = queries.blocklist(self.query(BlocklistQuery).type)
-        return HttpResponse("".join(f"{line}\n" for line in lines), content_type="text/plain; charset=utf-8")

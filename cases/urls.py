@@ -24,5 +24,4 @@ urlpatterns = [
     path("iocs/lookup", api_cases.IocLookups.as_view()),
     path("iocs/import", api_cases.IocImport.as_view()),
     path("iocs/<str:ioc_id>", api_cases.IocDetail.as_view()),
-    path("feeds/blocklist", api_cases.Blocklist.as_view()),
 ]

@@ -21,6 +21,9 @@ WITHOUT_A_BODY = {
     "POST api/v1/alerts/<str:alert_id>/acknowledge",
     "POST api/v1/alerts/<str:alert_id>/promote",
     "POST api/v1/ws/ticket",
+    "POST api/v1/executions/<str:execution_id>/pause",
+    "POST api/v1/executions/<str:execution_id>/resume",
+    "POST api/v1/connectors/<str:connector_id>/test",
 }
 """Calls that change something and need to be told nothing."""
 

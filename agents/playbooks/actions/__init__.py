@@ -1,0 +1,18 @@
+"""The kinds of connectors: by what means an action reaches the world. One module each, with the names of `contract.Kind`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import cast
+
+from agents.playbooks.actions import blocklist, ioc_store
+from agents.playbooks.actions.contract import Kind
+from agents.playbooks.states import ConnectorKind
+
+KINDS: Mapping[str, Kind] = MappingProxyType(
+    {
+        ConnectorKind.BLOCKLIST.value: cast(Kind, blocklist),
+        ConnectorKind.IOC_STORE.value: cast(Kind, ioc_store),
+    }
+)

@@ -1,0 +1,82 @@
+"""The block list that firewalls fetch (`GET /feeds/blocklist`): a row an indicator, in force until it expires or is lifted."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from agents.playbooks.actions.contract import ConnectorSettings, Order, Wired
+from agents.playbooks.models import BlocklistEntry
+from agents.playbooks.states import BlockType
+from aurora.errors import Invalid
+from cases.observables import Observable, classify, is_internal_ip, is_public_resolver
+
+SERVES = frozenset({"block_ip"})
+SECRETS: frozenset[str] = frozenset()
+
+
+class Settings(ConnectorSettings):
+    """`expires_hours` where the step names none; null: never."""
+
+    expires_hours: float | None = 168
+
+
+def act(order: Order, wired: Wired) -> dict[str, Any]:
+    """Puts addresses, domains and URLs on the list, or lifts what the step had put there. Our own addresses and public resolvers are passed over."""
+    if order.undo:
+        return _lift(order)
+    wanted = order.texts("targets", "network", "ips", "ip")
+    found = [(text, classify(text)) for text in wanted]
+    blocked = [one for _, one in found if one is not None and _may_be_blocked(one)]
+    passed_over = [text for text, one in found if one is None or not _may_be_blocked(one)]
+    if not blocked:
+        raise Invalid(
+            f"None of {', '.join(wanted[:5])} may be blocked: internal, a public resolver, or no address, domain or URL"
+        )
+    expires_at = _expiry(order.parameters.get("expires_hours", wired.settings.expires_hours))
+    BlocklistEntry.objects.bulk_create(
+        (
+            BlocklistEntry(type=one.type, value=one.value, key=order.key, reason=order.why, expires_at=expires_at)
+            for one in blocked
+        ),
+        ignore_conflicts=True,  # the same key again: its rows are there
+    )
+    return {
+        "blocked": [one.value for one in blocked],
+        "passed_over": passed_over,
+        "expires_at": expires_at.isoformat() if expires_at else None,
+    }
+
+
+def check(wired: Wired) -> str:
+    return f"{in_force().count()} entries are in force"
+
+
+def in_force() -> QuerySet[BlocklistEntry]:
+    """What firewalls are told to block now."""
+    return BlocklistEntry.objects.filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()), lifted_at=None)
+
+
+def _lift(order: Order) -> dict[str, Any]:
+    with transaction.atomic():
+        rows = BlocklistEntry.objects.filter(key=order.done_under)
+        rows.filter(lifted_at=None).update(lifted_at=timezone.now())
+        return {"lifted": list(rows.values_list("value", flat=True))}
+
+
+def _may_be_blocked(one: Observable) -> bool:
+    if one.type not in BlockType.values:
+        return False
+    return not (is_public_resolver(one.value) or (one.type == BlockType.IP and is_internal_ip(one.value)))
+
+
+def _expiry(hours: Any) -> datetime | None:
+    if hours is None:
+        return None
+    if isinstance(hours, bool) or not isinstance(hours, (int, float)) or not 0 < hours <= 24 * 3660:
+        raise Invalid("`expires_hours` is a positive number of hours, at most ten years")
+    return timezone.now() + timedelta(hours=hours)

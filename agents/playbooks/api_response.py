@@ -1,0 +1,133 @@
+"""`/api/v1`: approvals, connectors, and the block list that firewalls fetch."""
+
+from __future__ import annotations
+
+from django.http import HttpResponse
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from agents.playbooks import answers, approvals, connectors, events
+from agents.playbooks.actions.blocklist import in_force
+from agents.playbooks.models import Approval, Connector
+from agents.playbooks.schemas import ApprovalQuery, ConnectorIn, ConnectorPatch, DecisionIn
+from aurora.errors import Missing
+from aurora.rest.calls import Call
+from aurora.rest.pagination import page_by_name, page_of
+from aurora.rest.schemas import Page, PageQuery
+from aurora.rest.views import ApiView, uuid_of
+from cases import queries
+from cases.schemas import BlocklistQuery
+
+
+class Approvals(ApiView):
+    """Approvals, newest first."""
+
+    permissions = {"GET": "approvals:read"}
+    calls = {"GET": Call(query=ApprovalQuery, answers={200: Page[answers.ApprovalAnswer]})}
+
+    def get(self, request: Request) -> Response:
+        query = self.query(ApprovalQuery)
+        given = query.model_dump(include={"status", "execution_id"}, exclude_none=True)
+        rows = Approval.objects.select_related("execution", "step").filter(**given)
+        return Response(page_of(rows, query, events.approval_data))
+
+
+class ApprovalDetail(ApiView):
+    """One approval."""
+
+    permissions = {"GET": "approvals:read"}
+    calls = {"GET": Call(answers={200: answers.ApprovalAnswer})}
+
+    def get(self, request: Request, approval_id: str) -> Response:
+        return Response(events.approval_data(approvals.find(uuid_of(approval_id))))
+
+
+class ApprovalApprove(ApiView):
+    """A yes, of somebody else than who asked."""
+
+    permissions = {"POST": "approvals:decide"}
+    calls = {"POST": Call(body=DecisionIn, answers={200: answers.ApprovalAnswer}, errors=(409,))}
+
+    def post(self, request: Request, approval_id: str) -> Response:
+        reason = self.body(DecisionIn).reason if request._request.body.strip() else ""
+        row = approvals.approve(approval_id=uuid_of(approval_id), reason=reason, actor=self.actor)
+        return Response(events.approval_data(row))
+
+
+class ApprovalReject(ApiView):
+    """A no, with its reason."""
+
+    permissions = {"POST": "approvals:decide"}
+    calls = {"POST": Call(body=DecisionIn, answers={200: answers.ApprovalAnswer}, errors=(409,))}
+
+    def post(self, request: Request, approval_id: str) -> Response:
+        reason = self.body(DecisionIn).reason
+        row = approvals.reject(approval_id=uuid_of(approval_id), reason=reason, actor=self.actor)
+        return Response(events.approval_data(row))
+
+
+class Connectors(ApiView):
+    """The ways in which actions reach the world; configuring one."""
+
+    permissions = {"GET": "agents:manage", "POST": "agents:manage"}
+    calls = {
+        "GET": Call(query=PageQuery, answers={200: Page[answers.ConnectorAnswer]}),
+        "POST": Call(body=ConnectorIn, answers={201: answers.ConnectorAnswer}, errors=(409,)),
+    }
+
+    def get(self, request: Request) -> Response:
+        return Response(page_by_name(Connector.objects.all(), self.query(PageQuery), connectors.describe, name="name"))
+
+    def post(self, request: Request) -> Response:
+        body = self.body(ConnectorIn)
+        changes = body.model_dump(exclude={"name", "kind"}, exclude_unset=True)
+        row = connectors.configure(name=body.name, kind=body.kind, changes=changes, actor=self.actor)
+        return Response(connectors.describe(row), status=201)
+
+
+class ConnectorDetail(ApiView):
+    """One connector. Its secrets go in and never come out."""
+
+    permissions = {"GET": "agents:manage", "PATCH": "agents:manage", "DELETE": "agents:manage"}
+    calls = {
+        "GET": Call(answers={200: answers.ConnectorAnswer}),
+        "PATCH": Call(body=ConnectorPatch, answers={200: answers.ConnectorAnswer}, errors=(409,)),
+        "DELETE": Call(answers={204: None}),
+    }
+
+    def get(self, request: Request, connector_id: str) -> Response:
+        row = Connector.objects.filter(pk=uuid_of(connector_id)).first()
+        if row is None:
+            raise Missing
+        return Response(connectors.describe(row))
+
+    def patch(self, request: Request, connector_id: str) -> Response:
+        changes = self.body(ConnectorPatch).model_dump(exclude_unset=True)
+        row = connectors.reconfigure(connector_id=uuid_of(connector_id), changes=changes, actor=self.actor)
+        return Response(connectors.describe(row))
+
+    def delete(self, request: Request, connector_id: str) -> Response:
+        connectors.remove(connector_id=uuid_of(connector_id), actor=self.actor)
+        return Response(status=204)
+
+
+class ConnectorTest(ApiView):
+    """Asks a connector whether it would work. Has no effect on its target."""
+
+    permissions = {"POST": "agents:manage"}
+    calls = {"POST": Call(answers={200: answers.ConnectorTestAnswer})}
+
+    def post(self, request: Request, connector_id: str) -> Response:
+        return Response(connectors.test(connector_id=uuid_of(connector_id), actor=self.actor))
+
+
+class Blocklist(ApiView):
+    """What firewalls are to block, one a line: indicators that somebody vouches for, and what playbooks have put there."""
+
+    permissions = {"GET": "iocs:read"}
+    calls = {"GET": Call(query=BlocklistQuery, answers={200: "text/plain"})}
+
+    def get(self, request: Request) -> HttpResponse:
+        kind = self.query(BlocklistQuery).type
+        lines = {*queries.blocklist(kind), *in_force().filter(type=kind).values_list("value", flat=True)}
+        return HttpResponse("".join(f"{line}\n" for line in sorted(lines)), content_type="text/plain; charset=utf-8")

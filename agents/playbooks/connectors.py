@@ -1,0 +1,236 @@
+"""Connectors: configured, found for an action, tested; and the one way through which every action reaches its target."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
+from contextvars import copy_context
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import orjson
+import structlog
+from django.conf import settings
+from django.db import IntegrityError, close_old_connections, transaction
+from django.utils import timezone
+from pydantic import ValidationError
+
+from agents.playbooks.actions import KINDS
+from agents.playbooks.actions.contract import Order, Wired
+from agents.playbooks.definition import Retry
+from agents.playbooks.models import Connector
+from agents.playbooks.states import ConnectorKind, StepState
+from aurora import audit, sealing
+from aurora.actors import Actor
+from aurora.errors import AuroraError, Conflict, Invalid, Missing
+from aurora.resilience import breakers
+from aurora.resilience.availability import is_outage
+from aurora.resilience.breaker import Breaker, BreakerSettings
+from aurora.resilience.retry import RetryBudgets, retry_call
+from aurora.rest.problems import problem, problems_of
+from aurora.texts import storable
+
+log = structlog.get_logger(__name__)
+
+OWN = ((ConnectorKind.BLOCKLIST, "block_ip"), (ConnectorKind.IOC_STORE, "enrich_ioc"))
+"""Connectors that need nothing from outside, and so are there from the start."""
+
+_PURPOSE = "connector"
+_threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="connector")
+_budgets = RetryBudgets()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an order ended: `completed`, `failed` or `not_configured`."""
+
+    status: str
+    result: dict[str, Any] = field(default_factory=dict)
+    error: str = ""
+
+
+def ensure_own() -> None:
+    """Makes the connectors that need no configuration. For the start of an installation."""
+    for kind, action in OWN:
+        Connector.objects.get_or_create(name=kind.value, defaults={"kind": kind, "actions": [action]})
+
+
+def serving(action: str, name: str | None = None) -> Connector | None:
+    """The connector for an action: the one named, else the first that serves it; None when there is none."""
+    rows = Connector.objects.filter(enabled=True, actions__contains=[action])
+    return (rows.filter(name=name) if name else rows).order_by("priority", "name").first()
+
+
+def carry_out(*, connector: Connector, order: Order, retry: Retry) -> Outcome:
+    """Acts, behind the connector's breaker, with the step's attempts. Only an outage of our own database is raised."""
+    kind, wired = KINDS[connector.kind], None
+    try:
+        wired = _wired(connector)
+        found = retry_call(
+            lambda: breaker_of(connector).call(
+                lambda: _bounded(connector, lambda: kind.act(order, wired), order.timeout)
+            ),
+            attempts=retry.attempts,
+            base_seconds=retry.base_seconds,
+            deadline=time.monotonic() + (order.timeout + retry.base_seconds) * retry.attempts,
+            should_retry=lambda error: not is_outage(error),
+            on_failure=lambda number, error: _log(connector, order, number, error),
+            budget=_budgets.of(connector.name) if retry.attempts > 1 else None,
+        )
+    except Exception as error:
+        if is_outage(error):
+            raise
+        told = error.detail if isinstance(error, AuroraError) else f"{type(error).__name__}: {error}"
+        return Outcome(StepState.FAILED, {"connector": connector.name}, storable(told, 2_000))
+    return Outcome(StepState.COMPLETED, {"connector": connector.name, **found})
+
+
+def configure(*, name: str, kind: str, changes: Mapping[str, Any], actor: Actor) -> Connector:
+    """A new connector. Raises Denied, Invalid, Conflict."""
+    actor.require("agents:manage")
+    if kind not in KINDS:
+        raise Invalid(f"There is no connector of the kind {kind}")
+    row = Connector(name=name, kind=kind, actions=sorted(KINDS[kind].SERVES))
+    try:
+        with transaction.atomic():
+            _apply(row, changes)
+            row.save(force_insert=True)
+            audit.record(actor, "connector.created", row, after={"name": name, "kind": kind})
+    except IntegrityError:
+        raise Conflict(f"A connector named {name} exists") from None
+    return row
+
+
+def reconfigure(*, connector_id: UUID, changes: Mapping[str, Any], actor: Actor) -> Connector:
+    """Sets what is given; of `settings` too, what is absent stays. Raises Denied, Missing, Invalid."""
+    actor.require("agents:manage")
+    with transaction.atomic():
+        row = Connector.objects.select_for_update().filter(pk=connector_id).first()
+        if row is None:
+            raise Missing
+        _apply(row, changes)
+        row.save()
+        audit.record(actor, "connector.configured", row, after={"changed": sorted(changes)})
+    return row
+
+
+def remove(*, connector_id: UUID, actor: Actor) -> None:
+    """Raises Denied, Missing."""
+    actor.require("agents:manage")
+    with transaction.atomic():
+        row = Connector.objects.select_for_update().filter(pk=connector_id).first()
+        if row is None:
+            raise Missing
+        audit.record(actor, "connector.removed", row, before={"name": row.name, "kind": row.kind})
+        row.delete()
+
+
+def test(*, connector_id: UUID, actor: Actor) -> dict[str, Any]:
+    """Asks the connector whether it would work, and keeps the answer. Has no effect on its target. Raises Denied, Missing."""
+    actor.require("agents:manage")
+    row = Connector.objects.filter(pk=connector_id).first()
+    if row is None:
+        raise Missing
+    seen = error = ""
+    try:
+        wired = _wired(row)
+        seen = _bounded(row, lambda: KINDS[row.kind].check(wired), settings.AGENT_TIMEOUT_SECONDS)
+    except Exception as fault:
+        if is_outage(fault):
+            raise
+        error = storable(fault.detail if isinstance(fault, AuroraError) else f"{type(fault).__name__}: {fault}", 2_000)
+    Connector.objects.filter(pk=row.pk).update(tested_at=timezone.now(), test_error=error)
+    return {"is_working": not error, "detail": error or seen}
+
+
+def describe(row: Connector) -> dict[str, Any]:
+    """A connector without its secrets; of those, only which are set."""
+    return {
+        "id": row.id,
+        "name": row.name,
+        "kind": row.kind,
+        "enabled": row.enabled,
+        "actions": row.actions,
+        "priority": row.priority,
+        "settings": row.settings,
+        "secrets": sorted(_secrets_of(row)),
+        "max_in_flight": row.max_in_flight,
+        "breaker": breakers.as_json(breaker_of(row).snapshot()),
+        "tested_at": row.tested_at,
+        "test_error": row.test_error or None,
+    }
+
+
+def breaker_of(row: Connector) -> Breaker:
+    wanted = BreakerSettings(
+        failure_threshold=settings.BREAKER_FAILURES,
+        reset_timeout=settings.BREAKER_RESET_SECONDS,
+        probe_lease=600.0,
+    )
+    return breakers.get(f"connector:{row.name}", wanted)
+
+
+def _apply(row: Connector, changes: Mapping[str, Any]) -> None:
+    kind = KINDS[row.kind]
+    for name in ("enabled", "priority", "max_in_flight"):
+        setattr(row, name, changes.get(name, getattr(row, name)))
+    if "actions" in changes:
+        if strange := sorted(set(changes["actions"]) - kind.SERVES):
+            fault = problem(["body", "actions"], f"A {row.kind} connector cannot {', '.join(strange)}", "value_error")
+            raise Invalid(problems=[fault])
+        row.actions = sorted(set(changes["actions"]))
+    whole = {**row.settings, **_secrets_of(row), **changes.get("settings", {})}
+    try:
+        checked = kind.Settings.model_validate(whole).model_dump(mode="json")
+    except ValidationError as error:
+        faults = problems_of(error, "body")
+        raise Invalid(
+            problems=[{**fault, "loc": ["body", "settings", *fault["loc"][1:]]} for fault in faults]
+        ) from None
+    secret = {name: checked.pop(name) for name in kind.SECRETS if checked.get(name)}
+    row.settings = {name: value for name, value in checked.items() if name not in kind.SECRETS}
+    row.secret = sealing.seal(orjson.dumps(secret).decode(), purpose=_PURPOSE) if secret else ""
+    row.updated_at = timezone.now()
+
+
+def _wired(row: Connector) -> Wired:
+    whole = {**row.settings, **_secrets_of(row)}
+    return Wired(row.id, row.name, KINDS[row.kind].Settings.model_validate(whole))
+
+
+def _secrets_of(row: Connector) -> dict[str, Any]:
+    found: dict[str, Any] = orjson.loads(sealing.unseal(row.secret, purpose=_PURPOSE)) if row.secret else {}
+    return found
+
+
+def _bounded(connector: Connector, work: Callable[[], Any], seconds: float) -> Any:
+    """`work`, in a thread that is given up when its time is over: not every library has a time limit of its own. Our own database has one."""
+    if connector.kind in dict(OWN):
+        return work()
+    future = _threads.submit(copy_context().run, _in_thread, work)
+    try:
+        return future.result(timeout=seconds)
+    except FutureTimeout:
+        if future.done():
+            raise
+        raise TimeoutError(f"no answer within {seconds:g} s") from None
+
+
+def _in_thread(work: Callable[[], Any]) -> Any:
+    try:
+        return work()
+    finally:
+        close_old_connections()
+
+
+def _log(connector: Connector, order: Order, number: int, error: BaseException) -> None:
+    log.warning(
+        "playbook_action_failed",
+        connector=connector.name,
+        action=order.action,
+        attempt=number,
+        error=f"{type(error).__name__}: {storable(str(error), 500)}",
+    )

@@ -1,0 +1,152 @@
+"""Runs: begun, called off, held up and let go on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+
+from agents import investigations
+from agents.playbooks import approvals, facts, runs
+from agents.playbooks.authoring import current_version
+from agents.playbooks.models import AutomationRule, Execution, ExecutionStep, Playbook
+from agents.playbooks.states import ENDED_EXECUTIONS, Course, StepState
+from aurora import audit
+from aurora.actors import Actor
+from aurora.errors import Conflict, Invalid, Missing
+from cases.models import Alert, Case
+from cases.states import CaseStatus
+
+PERMISSION = "playbooks:execute"
+
+
+def execute(
+    *,
+    playbook_id: UUID,
+    actor: Actor,
+    case_id: UUID | None = None,
+    alert_id: UUID | None = None,
+    dry_run: bool = False,
+    parameters: Mapping[str, Any] | None = None,
+    rule: AutomationRule | None = None,
+) -> Execution:
+    """Begins a run of the playbook's present version over a case, or over an alert (in its case; a run in earnest finds or opens one).
+
+    Raises Denied, Missing, Invalid, Conflict for a playbook that is switched off or a case that is closed.
+    """
+    actor.require(PERMISSION)
+    is_dry = dry_run or settings.MODE == "dry_run"
+    with transaction.atomic():
+        playbook = Playbook.objects.filter(pk=playbook_id).first()
+        if playbook is None:
+            raise Missing
+        if not playbook.enabled:
+            raise Conflict(f"The playbook {playbook.name} is disabled")
+        alert, case = _subject(alert_id, case_id, is_dry=is_dry)
+        if case and case.status == CaseStatus.CLOSED:
+            raise Conflict("The case is closed; reopen it first")
+        execution = Execution.objects.create(
+            playbook=playbook,
+            version=current_version(playbook),
+            case=case,
+            alert=alert,
+            dry_run=is_dry,
+            requested_by=actor.name,
+            requester=approvals.identity_of(actor),
+            rule=rule,
+            parameters=dict(parameters or {}),
+            facts=facts.gathered(alert=alert, case=case, parameters=parameters or {}),
+        )
+        _lay_out(execution)
+        about = {"playbook": playbook.name, "version": playbook.version, "dry_run": is_dry}
+        audit.record(actor, "playbook.executed", execution, after=about)
+        runs.note(execution, f"Playbook {playbook.name} v{playbook.version} started by {actor.name}")
+        runs.advance(execution)
+    return execution
+
+
+def cancel(*, execution_id: UUID, actor: Actor, rollback: bool = False) -> Execution:
+    """Calls a run off: what acts now ends, nothing more begins. With `rollback` what was completed is undone. Raises Denied, Missing, Conflict."""
+    actor.require(PERMISSION)
+    with transaction.atomic():
+        execution = _under_way(execution_id)
+        if execution.course != Course.FORWARD:
+            raise Conflict("The run is being ended already")
+        audit.record(actor, "execution.cancelled", execution, after={"rollback": rollback})
+        runs.note(execution, f"Called off by {actor.name}" + (", with rollback" if rollback else ""))
+        execution.is_paused = False
+        execution.save(update_fields=["is_paused"])
+        runs.turn(execution, Course.UNDO if rollback else Course.CANCEL)
+        runs.advance(execution)
+    return execution
+
+
+def pause(*, execution_id: UUID, actor: Actor) -> Execution:
+    """What acts now ends, nothing more begins until it is resumed. Raises Denied, Missing, Conflict."""
+    return _hold(execution_id, actor, is_paused=True)
+
+
+def resume(*, execution_id: UUID, actor: Actor) -> Execution:
+    """Raises Denied, Missing, Conflict."""
+    return _hold(execution_id, actor, is_paused=False)
+
+
+def find(execution_id: UUID) -> Execution:
+    """Raises Missing."""
+    row = Execution.objects.select_related("playbook", "version").filter(pk=execution_id).first()
+    if row is None:
+        raise Missing
+    return row
+
+
+def _subject(alert_id: UUID | None, case_id: UUID | None, *, is_dry: bool) -> tuple[Alert | None, Case | None]:
+    if not is_dry or alert_id is None or case_id is not None:
+        return investigations.subject(alert_id, case_id)
+    # A rehearsal leaves nothing behind, a case neither.
+    alert = Alert.objects.select_related("case").filter(pk=alert_id).first()
+    if alert is None:
+        raise Missing
+    return alert, alert.case
+
+
+def _lay_out(execution: Execution) -> None:
+    ExecutionStep.objects.bulk_create(
+        ExecutionStep(
+            execution=execution,
+            position=position,
+            name=placed.step.name,
+            action=placed.step.action,
+            branch=placed.branch,
+            after=list(placed.after),
+        )
+        for position, placed in enumerate(runs.plan_of(execution).values())
+    )
+
+
+def _under_way(execution_id: UUID) -> Execution:
+    execution = runs.locked(execution_id)
+    if execution.status in ENDED_EXECUTIONS:
+        raise Conflict(f"The run is {execution.status} already")
+    return execution
+
+
+def _hold(execution_id: UUID, actor: Actor, *, is_paused: bool) -> Execution:
+    actor.require(PERMISSION)
+    with transaction.atomic():
+        execution = _under_way(execution_id)
+        if execution.course != Course.FORWARD:
+            raise Conflict("The run is being ended")
+        if execution.is_paused == is_paused:
+            raise Invalid("The run is paused already" if is_paused else "The run is not paused")
+        execution.is_paused = is_paused
+        execution.save(update_fields=["is_paused"])
+        audit.record(actor, "execution.paused" if is_paused else "execution.resumed", execution)
+        runs.note(execution, f"{'Paused' if is_paused else 'Resumed'} by {actor.name}")
+        if not is_paused:
+            for step in execution.steps.filter(status=StepState.QUEUED):
+                runs.queue(step)
+        runs.advance(execution)
+    return execution

@@ -1,0 +1,107 @@
+"""Request bodies and queries of playbooks, runs, approvals and connectors. Playbooks themselves are `definition.Definition`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import Field, StringConstraints, field_validator
+
+from agents.playbooks.catalog import ACTIONS
+from agents.playbooks.states import ApprovalStatus, ConnectorKind, ExecutionStatus
+from aurora.rest.schemas import Body, PageQuery, Text, one_of
+
+ExecutionStatusWord = Annotated[str, one_of(ExecutionStatus.values)]
+ApprovalStatusWord = Annotated[str, one_of(ApprovalStatus.values)]
+KindWord = Annotated[str, one_of(ConnectorKind.values)]
+ActionWord = Annotated[str, one_of(list(ACTIONS))]
+Name = Annotated[Text, StringConstraints(min_length=1, max_length=64, pattern=r"^[\w][\w .-]*$")]
+Reason = Annotated[Text, Field(max_length=2_000)]
+Parameters = dict[str, Any]
+_DEEPEST = 8
+
+
+def _holds_nul(value: Any, depth: int = 0) -> bool:
+    if depth > _DEEPEST:
+        raise ValueError(f"nested deeper than {_DEEPEST}")
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict):
+        return any("\0" in key or _holds_nul(item, depth + 1) for key, item in value.items())
+    return isinstance(value, list) and any(_holds_nul(item, depth + 1) for item in value)
+
+
+class PlaybookBody(Body):
+    """`POST` and `PATCH /playbooks`: a definition's fields, or its text as `source`; what they hold is checked as a definition."""
+
+    name: Any = Field(None, examples=["drill"])
+    title: Any = None
+    description: Any = None
+    trigger: Any = None
+    steps: Any = Field(None, examples=[[{"name": "tell", "action": "notify", "parameters": {"text": "A drill"}}]])
+    source: Annotated[Text, Field(max_length=262_144)] | None = None
+    enabled: bool = True
+
+    @field_validator("name", "title", "description", "trigger", "steps")
+    @classmethod
+    def _without_nul_within(cls, value: Any) -> Any:
+        if _holds_nul(value, -4):
+            raise ValueError("NUL characters are not allowed")
+        return value
+
+
+class ExecuteIn(Body):
+    """`POST /playbooks/{id}/execute`."""
+
+    case_id: UUID | None = None
+    alert_id: UUID | None = None
+    dry_run: bool = False
+    parameters: Parameters = Field(default={}, max_length=50)
+
+    @field_validator("parameters")
+    @classmethod
+    def _without_nul_within(cls, value: Any) -> Any:
+        if _holds_nul(value):
+            raise ValueError("NUL characters are not allowed")
+        return value
+
+
+class CancelIn(Body):
+    rollback: bool = False
+
+
+class ExecutionQuery(PageQuery):
+    status: ExecutionStatusWord | None = None
+    playbook_id: UUID | None = None
+    case_id: UUID | None = None
+
+
+class ApprovalQuery(PageQuery):
+    status: ApprovalStatusWord | None = None
+    execution_id: UUID | None = None
+
+
+class DecisionIn(Body):
+    reason: Reason = ""
+
+
+class ConnectorPatch(Body):
+    """`PATCH /connectors/{id}`: what is absent stays, of `settings` too; those depend on the kind."""
+
+    enabled: bool = True
+    actions: list[ActionWord] = Field([], max_length=8)
+    priority: int = Field(100, ge=0, le=10_000)
+    max_in_flight: int = Field(4, ge=1, le=64)
+    settings: Parameters = {}
+
+    @field_validator("settings")
+    @classmethod
+    def _without_nul_within(cls, value: Any) -> Any:
+        if _holds_nul(value):
+            raise ValueError("NUL characters are not allowed")
+        return value
+
+
+class ConnectorIn(ConnectorPatch):
+    name: Name
+    kind: KindWord
