@@ -34,5 +34,7 @@ urlpatterns = [
     path("connectors", response.Connectors.as_view()),
     path("connectors/<str:connector_id>", response.ConnectorDetail.as_view()),
     path("connectors/<str:connector_id>/test", response.ConnectorTest.as_view()),
+    path("deliveries", response.Deliveries.as_view()),
+    path("deliveries/<str:delivery_id>/replay", response.DeliveryReplay.as_view()),
     path("feeds/blocklist", response.Blocklist.as_view()),
 ]

@@ -144,3 +144,16 @@ class ConnectorAnswer(Answer):
 class ConnectorTestAnswer(Answer):
     is_working: bool
     detail: str
+
+
+class WebhookDeliveryAnswer(Answer):
+    """One message to a webhook."""
+
+    id: Id
+    connector_id: Id
+    event_id: str
+    body: str
+    status: Count | None
+    error: str | None
+    is_replay: bool
+    sent_at: datetime

@@ -6,10 +6,10 @@ from django.http import HttpResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from agents.playbooks import answers, approvals, connectors, events
+from agents.playbooks import answers, approvals, connectors, deliveries, events
 from agents.playbooks.actions.blocklist import in_force
-from agents.playbooks.models import Approval, Connector
-from agents.playbooks.schemas import ApprovalQuery, ConnectorIn, ConnectorPatch, DecisionIn
+from agents.playbooks.models import Approval, Connector, Delivery
+from agents.playbooks.schemas import ApprovalQuery, ConnectorIn, ConnectorPatch, DecisionIn, DeliveryQuery
 from aurora.errors import Missing
 from aurora.rest.calls import Call
 from aurora.rest.pagination import page_by_name, page_of
@@ -119,6 +119,28 @@ class ConnectorTest(ApiView):
 
     def post(self, request: Request, connector_id: str) -> Response:
         return Response(connectors.test(connector_id=uuid_of(connector_id), actor=self.actor))
+
+
+class Deliveries(ApiView):
+    """What was sent to webhooks and what they answered, newest first."""
+
+    permissions = {"GET": "agents:manage"}
+    calls = {"GET": Call(query=DeliveryQuery, answers={200: Page[answers.WebhookDeliveryAnswer]})}
+
+    def get(self, request: Request) -> Response:
+        query = self.query(DeliveryQuery)
+        given = query.model_dump(include={"connector_id", "event_id"}, exclude_none=True)
+        return Response(page_of(Delivery.objects.filter(**given), query, deliveries.data))
+
+
+class DeliveryReplay(ApiView):
+    """Sends a message to its webhook again."""
+
+    permissions = {"POST": "agents:manage"}
+    calls = {"POST": Call(answers={200: answers.WebhookDeliveryAnswer}, errors=(409,))}
+
+    def post(self, request: Request, delivery_id: str) -> Response:
+        return Response(deliveries.data(deliveries.replay(delivery_id=uuid_of(delivery_id), actor=self.actor)))
 
 
 class Blocklist(ApiView):

@@ -66,12 +66,12 @@ def serving(action: str, name: str | None = None) -> Connector | None:
 
 def carry_out(*, connector: Connector, order: Order, retry: Retry) -> Outcome:
     """Acts, behind the connector's breaker, with the step's attempts. Only an outage of our own database is raised."""
-    kind, wired = KINDS[connector.kind], None
+    kind = KINDS[connector.kind]
     try:
-        wired = _wired(connector)
+        target = wired(connector)
         found = retry_call(
             lambda: breaker_of(connector).call(
-                lambda: _bounded(connector, lambda: kind.act(order, wired), order.timeout)
+                lambda: _bounded(connector, lambda: kind.act(order, target), order.timeout)
             ),
             attempts=retry.attempts,
             base_seconds=retry.base_seconds,
@@ -136,8 +136,8 @@ def test(*, connector_id: UUID, actor: Actor) -> dict[str, Any]:
         raise Missing
     seen = error = ""
     try:
-        wired = _wired(row)
-        seen = _bounded(row, lambda: KINDS[row.kind].check(wired), settings.AGENT_TIMEOUT_SECONDS)
+        target = wired(row)
+        seen = _bounded(row, lambda: KINDS[row.kind].check(target), settings.AGENT_TIMEOUT_SECONDS)
     except Exception as fault:
         if is_outage(fault):
             raise
@@ -162,6 +162,12 @@ def describe(row: Connector) -> dict[str, Any]:
         "tested_at": row.tested_at,
         "test_error": row.test_error or None,
     }
+
+
+def wired(row: Connector) -> Wired:
+    """The connector with its secrets, as an action uses it. Raises Conflict when they cannot be read any more."""
+    whole = {**row.settings, **_secrets_of(row)}
+    return Wired(row.id, row.name, KINDS[row.kind].Settings.model_validate(whole))
 
 
 def breaker_of(row: Connector) -> Breaker:
@@ -194,11 +200,6 @@ def _apply(row: Connector, changes: Mapping[str, Any]) -> None:
     row.settings = {name: value for name, value in checked.items() if name not in kind.SECRETS}
     row.secret = sealing.seal(orjson.dumps(secret).decode(), purpose=_PURPOSE) if secret else ""
     row.updated_at = timezone.now()
-
-
-def _wired(row: Connector) -> Wired:
-    whole = {**row.settings, **_secrets_of(row)}
-    return Wired(row.id, row.name, KINDS[row.kind].Settings.model_validate(whole))
 
 
 def _secrets_of(row: Connector) -> dict[str, Any]:

@@ -81,6 +81,11 @@ class ApprovalQuery(PageQuery):
     execution_id: UUID | None = None
 
 
+class DeliveryQuery(PageQuery):
+    connector_id: UUID | None = None
+    event_id: Text | None = Field(None, max_length=64)
+
+
 class DecisionIn(Body):
     reason: Reason = ""
 

@@ -24,6 +24,7 @@ WITHOUT_A_BODY = {
     "POST api/v1/executions/<str:execution_id>/pause",
     "POST api/v1/executions/<str:execution_id>/resume",
     "POST api/v1/connectors/<str:connector_id>/test",
+    "POST api/v1/deliveries/<str:delivery_id>/replay",
 }
 """Calls that change something and need to be told nothing."""
 

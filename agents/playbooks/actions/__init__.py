@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import cast
 
-from agents.playbooks.actions import blocklist, ioc_store
+from agents.playbooks.actions import blocklist, chat, email, ioc_store, wazuh, webhook
 from agents.playbooks.actions.contract import Kind
 from agents.playbooks.states import ConnectorKind
 
@@ -14,5 +14,9 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         ConnectorKind.BLOCKLIST.value: cast(Kind, blocklist),
         ConnectorKind.IOC_STORE.value: cast(Kind, ioc_store),
+        ConnectorKind.WEBHOOK.value: cast(Kind, webhook),
+        ConnectorKind.EMAIL.value: cast(Kind, email),
+        ConnectorKind.CHAT.value: cast(Kind, chat),
+        ConnectorKind.WAZUH.value: cast(Kind, wazuh),
     }
 )

@@ -6,7 +6,14 @@ import pytest
 
 from agents.playbooks import authoring, connectors
 from agents.playbooks.actions import KINDS, contract
+from aurora.resilience.retry import RetryBudgets
 from tests.agents.playbooks.targets import Recorder
+
+
+@pytest.fixture(autouse=True)
+def _nothing_retried_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The budget of retries lives as long as its process."""
+    monkeypatch.setattr(connectors, "_budgets", RetryBudgets())
 
 
 @pytest.fixture

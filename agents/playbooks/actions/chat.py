@@ -1,0 +1,65 @@
+"""Chat rooms and pagers, by apprise: `notify` tells people where they are."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+import apprise
+from pydantic import Field
+
+from agents.playbooks.actions import http
+from agents.playbooks.actions.contract import ConnectorSettings, Order, Wired
+from aurora.errors import Invalid
+
+SERVES = frozenset({"notify"})
+SECRETS = frozenset({"urls"})
+
+_HOSTED = frozenset(
+    {
+        *("slack", "discord", "msteams", "workflows", "tgram", "gchat", "webex", "wxteams", "pover", "opsgenie"),
+        *("pagerduty", "twilio", "zulip", "line", "signl4", "splunk", "victorops", "rootly"),
+    }
+)
+"""Services whose address is the vendor's; what stands in the place of a host is a token."""
+_OWN = frozenset(
+    {
+        *("json", "jsons", "mmost", "mmosts", "rocket", "rockets", "matrix", "matrixs", "ntfy", "ntfys", "gotify"),
+        "gotifys",
+    }
+)
+"""Services at an address of the operator's, which has to be an allowed one."""
+
+
+class Settings(ConnectorSettings):
+    urls: list[str] = Field(min_length=1, max_length=20, description="As apprise writes them; they hold tokens.")
+
+
+def act(order: Order, wired: Wired) -> dict[str, Any]:
+    """Tells all rooms. One that does not take it makes the whole fail, and a further attempt tells all of them again."""
+    if order.undo:
+        raise Invalid("What was told cannot be untold")
+    rooms = _rooms(wired)
+    subject = " ".join(str(order.parameters.get("subject") or "AuroraSOC").split())[:200]
+    text = f"{order.parameters.get('text') or subject}\n{order.why}"
+    if not rooms.notify(title=subject, body=text, body_format=apprise.NotifyFormat.TEXT):
+        raise http.RefusedForNow("A room did not take it")
+    return {"rooms": len(rooms)}
+
+
+def check(wired: Wired) -> str:
+    """Looks at the addresses alone: a message that says nothing would still ring telephones."""
+    return f"{len(_rooms(wired))} rooms; nothing was sent"
+
+
+def _rooms(wired: Wired) -> apprise.Apprise:
+    rooms = apprise.Apprise()
+    for url in wired.settings.urls:
+        parts = urlsplit(url)
+        if parts.scheme in _OWN:
+            http.allowed_address(parts.hostname or "", parts.port or 443)
+        elif parts.scheme not in _HOSTED:
+            raise Invalid(f"Rooms of the kind {parts.scheme}:// are not allowed")
+        if not rooms.add(url):
+            raise Invalid(f"This is no address of a {parts.scheme} room")
+    return rooms

@@ -1,0 +1,75 @@
+"""Mail over SMTP: `notify` tells people. The message's id comes of the step's key, so a mail sent twice is shown once by what looks at ids."""
+
+from __future__ import annotations
+
+import smtplib
+import ssl
+from email.message import EmailMessage
+from email.utils import formatdate
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints
+
+from agents.playbooks.actions.contract import ConnectorSettings, Order, Wired
+from aurora.errors import Invalid
+
+SERVES = frozenset({"notify"})
+SECRETS = frozenset({"password"})
+
+Mailbox = Annotated[str, StringConstraints(pattern=r"^[^@\s<>,;]+@[^@\s<>,;]+$", max_length=254)]
+
+
+class Settings(ConnectorSettings):
+    host: str = Field(min_length=1, max_length=255)
+    port: int = Field(587, ge=1, le=65535)
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    username: str = Field("", max_length=255)
+    password: str = Field("", max_length=1000)
+    sender: Mailbox
+    recipients: list[Mailbox] = Field(min_length=1, max_length=50)
+
+
+def act(order: Order, wired: Wired) -> dict[str, Any]:
+    """Sends one mail to the recipients that the connector, or the step's `to`, names."""
+    if order.undo:
+        raise Invalid("What was told cannot be untold")
+    message = _message(order, wired.settings)
+    with _session(wired.settings, order.timeout) as session:
+        refused = session.send_message(message)
+    return {"to": message["To"], "refused": sorted(refused)}
+
+
+def check(wired: Wired) -> str:
+    with _session(wired.settings, 10) as session:
+        code, _ = session.noop()
+    return f"The server answers {code}"
+
+
+def _message(order: Order, settings: Settings) -> EmailMessage:
+    subject = " ".join(str(order.parameters.get("subject") or "AuroraSOC").split())[:200]
+    message = EmailMessage()
+    message["Subject"] = subject
+    message["From"] = settings.sender
+    message["To"] = ", ".join(settings.recipients)
+    message["Date"] = formatdate()
+    message["Message-ID"] = f"<{order.key}@{settings.sender.rpartition('@')[2]}>"
+    message["Auto-Submitted"] = "auto-generated"
+    message.set_content(f"{order.parameters.get('text') or subject}\n\n{order.why}\n")
+    return message
+
+
+def _session(settings: Settings, timeout: float) -> smtplib.SMTP:
+    context = ssl.create_default_context()
+    if settings.security == "tls":
+        session: smtplib.SMTP = smtplib.SMTP_SSL(settings.host, settings.port, timeout=timeout, context=context)
+    else:
+        session = smtplib.SMTP(settings.host, settings.port, timeout=timeout)
+    try:
+        if settings.security == "starttls":
+            session.starttls(context=context)
+        if settings.username:
+            session.login(settings.username, settings.password)
+    except BaseException:
+        session.close()
+        raise
+    return session

@@ -1,0 +1,286 @@
+"""Connectors against real servers on loopback: what they send, how they are refused, and where they never go."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
+
+import orjson
+import pytest
+from aiosmtpd.controller import Controller
+
+from agents.playbooks import connectors
+from agents.playbooks.actions import http
+from agents.playbooks.actions.contract import Order
+from agents.playbooks.definition import Retry
+from agents.playbooks.models import Connector, Delivery
+from aurora.errors import Invalid
+from tests.cast import OPERATOR, ApiClient
+from tests.group import free_port
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("library")]
+
+SECRET = "a-secret-of-twenty-one"
+
+
+class Server:
+    """Answers what `answers` holds for a path, else 200 `{}`; keeps what it was sent."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str, dict[str, str], bytes]] = []
+        self.answers: dict[str, tuple[int, object]] = {}
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def _any(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                server.seen.append((self.command, self.path, dict(self.headers), body))
+                status, answer = server.answers.get(self.path.partition("?")[0], (200, {}))
+                self.send_response(status)
+                if status in (301, 302):
+                    self.send_header("Location", str(answer))
+                content = orjson.dumps(answer)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            do_GET = do_POST = do_PUT = _any  # noqa: N815 - so the base class calls them
+
+            def log_message(self, *_: object) -> None:
+                """Quietly."""
+
+        self.httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.httpd.server_port}"
+
+
+@pytest.fixture
+def server(settings) -> Iterator[Server]:
+    settings.CONNECTOR_NETWORKS = ["127.0.0.0/8"]
+    found = Server()
+    thread = threading.Thread(target=found.httpd.serve_forever)
+    thread.start()
+    yield found
+    found.httpd.shutdown()
+    thread.join()
+    found.httpd.server_close()
+
+
+def _order(action="isolate_host", **more) -> Order:
+    return Order(
+        **{"action": action, "key": "key-1", "parameters": {"hosts": ["ws-1"]}, "timeout": 5.0, "why": "a drill"} | more
+    )
+
+
+def _act(connector: Connector, order: Order, attempts=1):
+    return connectors.carry_out(connector=connector, order=order, retry=Retry(attempts=attempts, base_seconds=0))
+
+
+def _webhook(server: Server, path="/hook") -> Connector:
+    changes = {"settings": {"url": server.url + path, "secret": SECRET}}
+    return connectors.configure(name="edr", kind="webhook", changes=changes, actor=OPERATOR)
+
+
+def test_a_webhook_is_sent_signed_with_its_time_and_its_key(server):
+    server.answers["/hook"] = (200, {"ticket": 7})
+    outcome = _act(_webhook(server), _order())
+    assert (outcome.status, outcome.result) == ("completed", {"connector": "edr", "answer": {"ticket": 7}})
+    _, _, headers, body = server.seen[0]
+    signed = f"{headers['X-Aurora-Timestamp']}.key-1.{body.decode()}".encode()
+    expected = hmac.new(SECRET.encode(), signed, hashlib.sha256).hexdigest()
+    assert headers["X-Aurora-Signature"] == f"sha256={expected}"
+    assert headers["Idempotency-Key"] == headers["X-Aurora-Event-Id"] == "key-1"
+    assert orjson.loads(body)["parameters"] == {"hosts": ["ws-1"]}
+
+
+@pytest.mark.parametrize(
+    ("status", "attempts", "says"),
+    [
+        (503, 3, "It answered 503"),
+        (400, 1, "It refused with 400"),
+        (302, 1, "redirects are not followed"),
+        (429, 3, "429"),
+    ],
+)
+def test_what_may_pass_is_tried_again_and_what_stays_wrong_is_not(server, status, attempts, says):
+    server.answers["/hook"] = (status, server.url + "/elsewhere")
+    outcome = _act(_webhook(server), _order(), attempts=3)
+    assert outcome.status == "failed"
+    assert says in outcome.error
+    assert [path for _, path, _, _ in server.seen] == ["/hook"] * attempts
+    assert Delivery.objects.filter(status=status, event_id="key-1").count() == attempts
+
+
+def test_a_connector_that_fails_again_and_again_is_left_alone(server):
+    server.answers["/hook"] = (503, {})
+    connector = _webhook(server)
+    _act(connector, _order(), attempts=3)
+    assert "unavailable" in _act(connector, _order()).error.lower()
+    assert len(server.seen) == 3
+
+
+def test_a_delivery_is_replayed_under_its_own_id_and_freshly_signed(server):
+    _act(_webhook(server), _order())
+    operator = ApiClient("operator")
+    [logged] = operator.call("GET", "/deliveries").json()["items"]
+    answer = operator.call("POST", f"/deliveries/{logged['id']}/replay")
+    assert (answer.status_code, answer.json()["is_replay"], answer.json()["event_id"]) == (200, True, "key-1")
+    assert server.seen[0][3] == server.seen[1][3]
+
+
+def test_a_secret_goes_in_and_never_comes_out(server):
+    connector = _webhook(server)
+    operator = ApiClient("operator")
+    shown = operator.call("GET", f"/connectors/{connector.id}")
+    assert SECRET.encode() not in shown.content
+    assert shown.json()["secrets"] == ["secret"]
+    assert SECRET not in Connector.objects.get(pk=connector.pk).secret
+    operator.call("PATCH", f"/connectors/{connector.id}", {"priority": 5})
+    assert _act(Connector.objects.get(pk=connector.pk), _order()).status == "completed"
+
+
+def test_a_webhook_is_tested_by_a_message_that_asks_for_nothing(server):
+    connector = _webhook(server)
+    assert connectors.test(connector_id=connector.id, actor=OPERATOR)["is_working"] is True
+    assert orjson.loads(server.seen[0][3])["action"] == "check"
+    server.answers["/hook"] = (500, {})
+    found = connectors.test(connector_id=connector.id, actor=OPERATOR)
+    assert found == {"is_working": False, "detail": "RefusedForNow: It answered 500: {}"}
+
+
+def test_nothing_inside_is_reached_unless_it_is_allowed(server, settings):
+    connector = _webhook(server)
+    settings.CONNECTOR_NETWORKS = []
+    outcome = _act(connector, _order())
+    assert "127.0.0.1 is no public address" in outcome.error
+    assert server.seen == []
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *(
+            "127.0.0.1",
+            "10.0.0.1",
+            "172.16.3.4",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.0.0.0",
+            "224.0.0.1",
+        ),
+        *("::1", "fe80::1", "fd00::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "ff02::1"),
+    ],
+)
+def test_no_address_inside_is_public_however_it_is_written(settings, address):
+    settings.CONNECTOR_NETWORKS = []
+    assert not http.is_allowed(ip_address(address))
+
+
+def test_public_addresses_are(settings):
+    settings.CONNECTOR_NETWORKS = []
+    assert http.is_allowed(ip_address("93.184.215.14"))
+    assert http.is_allowed(ip_address("2606:2800:21f:cb07:6820:80da:af6b:8b2c"))
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "http://user:pw@example.org/", "gopher://example.org"])
+def test_what_is_no_plain_http_address_is_refused(url):
+    with pytest.raises(Invalid):
+        http.send("GET", url, timeout=1)
+
+
+class Mailbox:
+    """Takes every mail."""
+
+    def __init__(self) -> None:
+        self.mails: list[str] = []
+
+    async def handle_DATA(self, _server: object, _session: object, envelope: object) -> str:  # noqa: N802 - so its server calls it
+        self.mails.append(envelope.content.decode())  # type: ignore[attr-defined]
+        return "250 OK"
+
+
+def test_a_mail_is_sent_with_a_message_id_of_the_key():
+    mailbox = Mailbox()
+    controller = Controller(mailbox, hostname="127.0.0.1", port=free_port())
+    controller.start()
+    try:
+        port = controller.port
+        mail = {
+            "host": "127.0.0.1",
+            "port": port,
+            "security": "none",
+            "sender": "soc@corp.example",
+            "recipients": ["lead@corp.example"],
+        }
+        connector = connectors.configure(name="mail", kind="email", changes={"settings": mail}, actor=OPERATOR)
+        subject = "Phishing\r\nBcc: everybody@corp.example"
+        outcome = _act(connector, _order("notify", parameters={"subject": subject, "text": "Do not click"}))
+        assert outcome.status == "completed", outcome.error
+        assert connectors.test(connector_id=connector.id, actor=OPERATOR)["is_working"] is True
+    finally:
+        controller.stop()
+    [text] = mailbox.mails
+    assert "Message-ID: <key-1@corp.example>" in text
+    assert "Subject: Phishing Bcc: everybody@corp.example" in text
+    assert "\nBcc:" not in text
+    assert "Do not click" in text
+
+
+def test_a_room_is_told_and_rooms_inside_only_when_allowed(server, settings):
+    url = server.url.replace("http://", "json://") + "/room"
+    connector = connectors.configure(name="chat", kind="chat", changes={"settings": {"urls": [url]}}, actor=OPERATOR)
+    assert connector.settings == {}
+    assert _act(connector, _order("notify", parameters={"subject": "S", "text": "T"})).status == "completed"
+    assert orjson.loads(server.seen[0][3])["title"] == "S"
+    settings.CONNECTOR_NETWORKS = []
+    assert "no public address" in _act(connector, _order("notify", parameters={"text": "T"})).error
+
+
+@pytest.mark.parametrize("url", ["file:///tmp/x", "syslog://", "exec://true", "dbus://"])
+def test_rooms_that_are_none_are_refused(url):
+    connector = connectors.configure(name="chat", kind="chat", changes={"settings": {"urls": [url]}}, actor=OPERATOR)
+    assert "are not allowed" in _act(connector, _order("notify", parameters={"text": "T"})).error
+
+
+def _wazuh(server: Server) -> Connector:
+    server.answers |= {
+        "/security/user/authenticate": (200, {"data": {"token": "t0k3n"}}),
+        "/agents": (200, {"data": {"affected_items": [{"id": "007", "name": "ws-1"}]}, "error": 0}),
+        "/active-response": (200, {"data": {"affected_items": ["007"]}, "error": 0}),
+    }
+    wazuh = {"url": server.url, "username": "soc", "password": "pw", "commands": {"block_ip": "!firewall-drop"}}
+    return connectors.configure(name="wazuh", kind="wazuh", changes={"settings": wazuh}, actor=OPERATOR)
+
+
+def test_wazuh_is_told_to_block_on_the_agent_of_the_host(server):
+    order = _order("block_ip", parameters={"hosts": ["ws-1"], "targets": ["198.51.100.7"]})
+    outcome = _act(_wazuh(server), order)
+    assert outcome.status == "completed", outcome.error
+    authenticate, agents, response = server.seen
+    assert authenticate[2]["Authorization"].startswith("Basic ")
+    assert agents[1] == "/agents?name=ws-1&select=id,name"
+    assert (response[0], response[1], response[2]["Authorization"]) == (
+        "PUT",
+        "/active-response?agents_list=007",
+        "Bearer t0k3n",
+    )
+    assert orjson.loads(response[3]) == {
+        "command": "!firewall-drop",
+        "arguments": ["key-1"],
+        "alert": {"data": {"srcip": "198.51.100.7"}},
+    }
+
+
+def test_what_wazuh_did_for_no_agent_was_not_done(server):
+    connector = _wazuh(server)
+    server.answers["/active-response"] = (200, {"error": 1, "message": "AR command was not sent to any agent"})
+    order = _order("block_ip", parameters={"hosts": ["ws-1"], "targets": ["198.51.100.7"]})
+    assert "was not sent to any agent" in _act(connector, order).error
+
+
+def test_an_action_without_a_command_is_refused(server):
+    assert "No command is configured for isolate_host" in _act(_wazuh(server), _order()).error
