@@ -17,16 +17,17 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Model
 from django.utils import timezone
 
-from aurora import statements
+from aurora import audit, statements
 from aurora.actors import Actor
 from aurora.bus import outbox
 from aurora.errors import Invalid
 from aurora.ids import new_id
 from aurora.texts import storable
 from cases import events, upserts
-from cases.models import Alert, AlertSighting, IngestReject
+from cases.models import Alert, AlertSighting, IngestReceipt, IngestReject
 from cases.normalizers import Ignored, NormalizedAlert, RawRecord, normalize, split
 from cases.states import SEVERITIES
 
@@ -86,6 +87,8 @@ def ingest_records(*, source: str, records: Sequence[RawRecord], actor: Actor, r
     parcel = sort(source=source, records=records, receipt=receipt or new_id())
     with transaction.atomic():
         (delivery,), _ = store([parcel])
+        figures = {"source": source, "received": delivery.received, "created": delivery.created}
+        _note_by_hand(actor, "alert.delivered", IngestReceipt(receipt=delivery.receipt), figures)
     return delivery
 
 
@@ -94,7 +97,16 @@ def submit_alert(*, alert: NormalizedAlert, actor: Actor, receipt: UUID | None =
     require_submitter(actor)
     with transaction.atomic():
         _, ((row, is_created),) = store([parcel_of(alert, receipt or new_id())])
+        _note_by_hand(
+            actor, "alert.reported", row, {"title": row.title, "severity": row.severity, "is_new": is_created}
+        )
     return row, is_created
+
+
+def _note_by_hand(actor: Actor, action: str, target: Model, after: dict[str, Any]) -> None:
+    """What a person does is a change like others. What programs deliver is not: alerts and receipts are its record, and there are thousands a second."""
+    if actor.user_id is not None:
+        audit.record(actor, action, target, after=after)
 
 
 def require_submitter(actor: Actor) -> None:

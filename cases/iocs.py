@@ -57,8 +57,14 @@ def delete_ioc(*, ioc_id: UUID, actor: Actor) -> None:
     actor.require("iocs:write")
     with transaction.atomic():
         ioc = _locked(ioc_id)
-        audit.record(actor, "ioc.deleted", ioc, before={"type": ioc.type, "value": ioc.value})
+        audit.record(actor, "ioc.deleted", ioc, before=_told(ioc))
         ioc.delete()
+
+
+def _told(ioc: Ioc) -> dict[str, str]:
+    """All that is forgotten with it."""
+    names = ("type", "value", "source", "description", "confidence", "status", "tlp", "expires_at")
+    return {name: str(getattr(ioc, name)) for name in names}
 
 
 def _locked(ioc_id: UUID) -> Ioc:

@@ -25,9 +25,12 @@ def acknowledge(*, alert_id: UUID, actor: Actor) -> Alert:
         if alert.acknowledged_at:
             return alert
         alert.acknowledged_at = timezone.now()
+        before = alert.assignee.username if alert.assignee else None
         if alert.assignee_id is None and actor.user_id is not None:
             alert.assignee_id = actor.user_id
-        _keep(alert, "alert.acknowledged", actor, {"assignee": None}, {"assignee": actor.name})
+        now = actor.name if alert.assignee_id == actor.user_id else before
+        after = {"assignee": now, "acknowledged_at": alert.acknowledged_at.isoformat()}
+        _keep(alert, "alert.acknowledged", actor, {"assignee": before, "acknowledged_at": None}, after)
     return alert
 
 

@@ -14,6 +14,7 @@ from unfold.sites import UnfoldAdminSite
 
 from aurora.bus import control
 from aurora.console import overview
+from aurora.identity import credentials
 from aurora.rest.auth import actor_of
 
 # unfold's Alpine compiles the expressions of its templates ('unsafe-eval') and sets styles inline; scripts inline or from elsewhere never run,
@@ -52,6 +53,8 @@ class Console(UnfoldAdminSite):
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         response = super().login(request, extra_context)
         _set_policy(response)
+        if request.method == "POST" and request.user.is_authenticated and response.status_code == HTTPStatus.FOUND:
+            credentials.note_sign_in(actor_of(request))
         form = (getattr(response, "context_data", None) or {}).get("form")
         if form is not None and form.retry_after:
             response.status_code = HTTPStatus.TOO_MANY_REQUESTS

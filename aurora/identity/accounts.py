@@ -12,7 +12,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from aurora import audit
-from aurora.actors import Actor
+from aurora.actors import Actor, system
 from aurora.bus import control
 from aurora.errors import Conflict, Invalid, Missing, Problem
 from aurora.identity.credentials import role_of
@@ -59,6 +59,7 @@ def edit_account(*, username: str, changes: dict[str, Any], actor: Actor) -> Use
         if "role" in changes or changes.get("is_active") is False:
             _lock_accounts()
         user = _locked(username)
+        was = {"role": role_of(user), "is_active": user.is_active}
         if "password" in changes:
             _check_password(changes["password"], user)
             user.set_password(changes["password"])
@@ -71,10 +72,9 @@ def edit_account(*, username: str, changes: dict[str, Any], actor: Actor) -> Use
         user.save()
         _sign_out_everywhere(user)
         control.rights_changed(user_id=user.pk)
-        told = {name: value for name, value in changes.items() if name != "password"}
-        audit.record(
-            actor, "user.edited", user, after=told | ({"password": "changed"} if "password" in changes else {})
-        )
+        before = {name: value for name, value in was.items() if name in changes}
+        told = {name: "changed" if name == "password" else value for name, value in changes.items()}
+        audit.record(actor, "user.edited", user, before=before, after=told)
     return user
 
 
@@ -103,6 +103,7 @@ def ensure_admin(*, username: str, password: str) -> bool:
             return False
         user = User.objects.create_user(username=username, password=password, is_staff=True)
         user.groups.set([_group("admin")])
+        audit.record(system("bootstrap"), "user.created", user, after={"username": username, "role": "admin"})
     return True
 
 
@@ -117,6 +118,7 @@ def add_demo_account(role: str) -> str:
     with transaction.atomic():
         user = User.objects.create_user(username=role, password=password, is_staff=True)
         user.groups.set([_group(role)])
+        audit.record(system("demo"), "user.created", user, after={"username": role, "role": role})
     return password
 
 

@@ -67,7 +67,7 @@ class SignIn:
     role: str
 
 
-def sign_in(*, username: str, password: str) -> SignIn:
+def sign_in(*, username: str, password: str, address: str = "") -> SignIn:
     """Tokens for a name and a password. Raises Denied, the same and after the same work for an unknown name and a wrong password."""
     user = authenticate(username=username, password=password)
     if not isinstance(user, User) or not role_of(user):
@@ -79,10 +79,17 @@ def sign_in(*, username: str, password: str) -> SignIn:
             raise Denied(_BAD_CREDENTIALS, is_anonymous=True)
         account.last_login = timezone.now()
         account.save(update_fields=["last_login"])
+        audit.record(_actor(account.pk, account.username, role_of(account), address), "user.signed_in", account)
         return _issue(account, family=new_id())
 
 
-def refresh(*, refresh_token: str) -> SignIn:
+def note_sign_in(actor: Actor) -> None:
+    """Tells the audit trail that somebody has signed in to the console."""
+    with transaction.atomic():
+        audit.record(actor, "user.signed_in", User(pk=actor.user_id))
+
+
+def refresh(*, refresh_token: str, address: str = "") -> SignIn:
     """A fresh pair for a refresh token, which is used up by it. Raises Denied; a token used before also ends its family."""
     with transaction.atomic():
         account, row = _locked_token(refresh_token)
@@ -100,6 +107,10 @@ def refresh(*, refresh_token: str) -> SignIn:
             row.save(update_fields=["used_at"])
             return _issue(account, family=row.family)
         RefreshToken.objects.filter(family=row.family).update(revoked_at=timezone.now())
+        log.warning("refresh_token_reused", user=account.username, address=address)
+        audit.record(
+            Actor(name=account.username, role=role_of(account), address=address), "session.reused_token", account
+        )
     raise Denied(_BAD_TOKEN, is_anonymous=True)
 
 

@@ -24,6 +24,7 @@ from aurora.rest.answers import (
     NewApiKeyAnswer,
     TokensAnswer,
 )
+from aurora.rest.auth import address_of
 from aurora.rest.calls import Call
 from aurora.rest.pagination import page_by_name, page_of
 from aurora.rest.permissions import PUBLIC, SIGNED_IN
@@ -100,7 +101,9 @@ class Token(ApiView):
     def post(self, request: Request) -> Response:
         body = self.body(SignInBody)
         limits.require_room_for_name(request._request, body.username)
-        return _tokens(credentials.sign_in(username=body.username, password=body.password))
+        return _tokens(
+            credentials.sign_in(username=body.username, password=body.password, address=address_of(request._request))
+        )
 
 
 class Refresh(ApiView):
@@ -112,7 +115,8 @@ class Refresh(ApiView):
     authentication_classes = ()
 
     def post(self, request: Request) -> Response:
-        return _tokens(credentials.refresh(refresh_token=self.body(RefreshBody).refresh_token))
+        token = self.body(RefreshBody).refresh_token
+        return _tokens(credentials.refresh(refresh_token=token, address=address_of(request._request)))
 
 
 class Logout(ApiView):
