@@ -71,6 +71,7 @@ class CaseReport(ApiView):
     """A case as a report, written anew at each call."""
 
     permissions = {"GET": "cases:read"}
+    is_export = True
     calls = {"GET": Call(query=ReportQuery, answers={200: reports.MEDIA_TYPES})}
 
     def get(self, request: Request, case_id: str) -> HttpResponse:

@@ -13,11 +13,12 @@ class AgentsConfig(AppConfig):
     verbose_name = "Agents"
 
     def ready(self) -> None:
-        from agents import workers
+        from agents import workers, working_set
         from agents.playbooks import workers as playbook_workers
 
         workers.register_all()
         playbook_workers.register_all()
+        working_set.register_all()
         post_migrate.connect(_make_agents, sender=self)
 
 

@@ -23,6 +23,8 @@ def counted_or_estimated(rows: QuerySet[Any, Any], *, exact_up_to: int) -> tuple
 
 
 def _planned(rows: QuerySet[Any, Any]) -> int:
+    if connections[rows.db].vendor != "postgresql":
+        return rows.order_by().count()
     sql, parameters = rows.order_by().values("pk").query.sql_with_params()
     with connections[rows.db].cursor() as cursor:
         cursor.execute(f"EXPLAIN (FORMAT JSON) {sql}", parameters)

@@ -81,12 +81,14 @@ MIDDLEWARE = [
     "aurora.rest.middleware.EdgeMiddleware",
     # OpenTelemetry puts its middleware here (aurora.observability.tracing).
     "aurora.rest.middleware.RequestContextMiddleware",
+    "aurora.standin.middleware.StandInMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "aurora.standin.sessions.SessionClaimsMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -144,6 +146,7 @@ except ValueError as error:
 USES_EMBEDDED_POSTGRES = not env.text("DATABASE_URL")
 USES_EMBEDDED_REDIS = not env.text("REDIS_URL")
 DATABASES = {"default": _database(DATABASE_URL)}
+DATABASE_ROUTERS = ["aurora.standin.router.StandInRouter"]
 
 # Redis: a channel layer for control messages between processes (alerts travel on streams, see `aurora.bus`), and the counts of sign-ins by name.
 

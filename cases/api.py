@@ -44,6 +44,7 @@ class Alerts(ApiView):
 
     permissions = {"GET": "alerts:read", "POST": ("alerts:ingest", "alerts:write")}
     limits = {"GET": ("general",), "POST": ("ingest",)}
+    taken_while_down = frozenset({"POST"})
     calls = {
         "GET": Call(query=AlertQuery, answers={200: Page[answers.AlertAnswer]}),
         "POST": Call(
@@ -165,6 +166,7 @@ class Ingest(ApiView):
 
     permissions = {"POST": "alerts:ingest"}
     limits = {"POST": ("ingest",)}
+    taken_while_down = frozenset({"POST"})
     calls = {"POST": Call(body=_RECORDS, answers={202: answers.TakenInAnswer})}
     path_types = {"source": Annotated[str, one_of(SOURCES)]}
 

@@ -11,6 +11,8 @@ class CasesConfig(AppConfig):
 
     def ready(self) -> None:
         from aurora.bus import registry
+        from cases import working_set
         from cases.draining import Drainer
 
         registry.register("spool", Drainer)
+        working_set.register_all()

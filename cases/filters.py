@@ -6,11 +6,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib import admin
-from django.db import connection
+from django.db import connections, router
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
+from cases.models import Alert
 from cases.states import CLOSED_CASES
 
 Rows = QuerySet[Any, Any]
@@ -18,7 +19,7 @@ Rows = QuerySet[Any, Any]
 # One index probe a source, however many alerts each has (PostgreSQL wiki, "Loose indexscan").
 _SOURCES = """
 WITH RECURSIVE found AS (
-  (SELECT source FROM cases_alert ORDER BY source LIMIT 1)
+  SELECT source FROM (SELECT source FROM cases_alert ORDER BY source LIMIT 1) AS first
   UNION ALL
   SELECT (SELECT source FROM cases_alert WHERE source > found.source ORDER BY source LIMIT 1)
   FROM found WHERE found.source IS NOT NULL
@@ -56,7 +57,7 @@ class SourceFilter(admin.SimpleListFilter):
     parameter_name = "source"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        with connection.cursor() as cursor:
+        with connections[router.db_for_read(Alert)].cursor() as cursor:
             cursor.execute(_SOURCES)
             return [(source, source) for (source,) in cursor.fetchall()]
 

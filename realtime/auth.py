@@ -26,6 +26,7 @@ from aurora.identity import credentials
 from aurora.resilience.availability import is_outage
 from aurora.rest import limits
 from aurora.rest.auth import address_of
+from aurora.standin import sessions
 from realtime import tickets
 from realtime.tickets import Pass
 
@@ -101,7 +102,16 @@ def _pass_of_session(request: HttpRequest, address: str, is_tls: bool) -> Pass:
         raise Denied("Authentication required", is_anonymous=True)
     _require_own_origin(request, is_tls)
     request.session = import_module(settings.SESSION_ENGINE).SessionStore(key)
-    actor = credentials.actor_from_user(get_user(request), address=address)
+    try:
+        user = get_user(request)
+    except DatabaseError as error:
+        if not is_outage(error):
+            raise
+        user = sessions.user_of(request.COOKIES)
+        if user.is_anonymous:  # nobody can tell whose the session is
+            raise
+        return Pass(credentials.actor_from_user(user, address=address))
+    actor = credentials.actor_from_user(user, address=address)
     return Pass(actor, time.time() + request.session.get_expiry_age())
 
 

@@ -8,6 +8,7 @@ back with growing pauses and goes on after the last entry it saw.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import redis.asyncio
@@ -19,7 +20,10 @@ from aurora.actors import Actor
 from aurora.bus import control as words
 from aurora.bus import redis as clients
 from aurora.bus import streams
+from aurora.console import standing
 from aurora.errors import Invalid, Unavailable
+from aurora.resilience import availability
+from aurora.resilience.availability import Standing
 from realtime import control, history, metrics
 from realtime.clients import TURN_FRAMES, Client, Send, WriteNow, never
 from realtime.feed import Feed
@@ -183,13 +187,21 @@ class Broadcaster:
 
     def _hear(self, word: dict[str, Any]) -> None:
         """A word of another process (`aurora.bus.control`)."""
-        if word["about"] == words.FRAME:
+        if word["about"] == words.LOOK:
+            self._loop.run_in_executor(None, availability.database.make_certain)
+        elif word["about"] == words.FRAME:
             for feed in self._feeds.values():
                 feed.show(word["kind"], word["data"])
         elif word["about"] == words.RIGHTS:
             for client in [client for feed in self._feeds.values() for client in feed.clients]:
                 if client.belongs_to(user_id=word["user_id"], key_id=word["key_id"]):
                     client.doubted.set()
+
+    def show_mode(self) -> None:
+        """Tells who watches the system how PostgreSQL stands in this process's eyes."""
+        mode = standing.now()
+        for feed in self._feeds.values():
+            feed.show(MODE_CHANGED, mode)
 
     async def _locate(self, client: redis.asyncio.Redis) -> None:
         """Finds where the streams stand: at the start their ends, later whether they still hold what was read last."""
@@ -234,6 +246,16 @@ class Broadcaster:
 
 
 _broadcasters: dict[asyncio.AbstractEventLoop, Broadcaster] = {}
+
+
+def _tell(_standing: Standing) -> None:
+    """From whatever thread found it out."""
+    for loop, broadcaster in list(_broadcasters.items()):
+        with contextlib.suppress(RuntimeError):  # a loop that has just been closed
+            loop.call_soon_threadsafe(broadcaster.show_mode)
+
+
+availability.database.on_change(_tell)
 
 
 def _frame_of(channel: Channel, entry: history.Entry) -> Frame | None:

@@ -146,6 +146,7 @@ class DeliveryReplay(ApiView):
 class Blocklist(ApiView):
     """What firewalls are to block, one a line: indicators that somebody vouches for, and what playbooks have put there."""
 
+    is_export = True
     permissions = {"GET": "iocs:read"}
     calls = {"GET": Call(query=BlocklistQuery, answers={200: "text/plain"})}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import structlog
@@ -16,8 +17,10 @@ from channels.layers import get_channel_layer
 from django.db import transaction
 from redis.exceptions import RedisError
 
+from aurora.identity import known_good
+
 GROUP = "control"
-RIGHTS, FRAME = "rights", "frame"
+RIGHTS, FRAME, LOOK = "rights", "frame", "look"
 """What a word is about."""
 TELL_SECONDS = 1.0
 """How long a caller waits at most: a request that has changed an account, while Redis is frozen."""
@@ -27,6 +30,7 @@ log = structlog.get_logger(__name__)
 
 def rights_changed(*, user_id: int | None = None, key_id: str | None = None) -> None:
     """Once the current transaction has committed, has the sockets of an account or of a key asked again whether they may stay."""
+    transaction.on_commit(partial(known_good.revoked, user_id=user_id, key_id=key_id))
     word = {"type": "control", "about": RIGHTS, "user_id": user_id, "key_id": key_id}
     transaction.on_commit(lambda: _tell(word))
 
@@ -34,6 +38,11 @@ def rights_changed(*, user_id: int | None = None, key_id: str | None = None) -> 
 def show(kind: str, data: Mapping[str, Any]) -> None:
     """Puts a frame before those who watch the system. It has no place on a stream: who is away now, misses it."""
     _tell({"type": "control", "about": FRAME, "kind": kind, "data": dict(data)})
+
+
+def look_at_postgres() -> None:
+    """Has every web process find out how PostgreSQL stands, so that the pages of an idle one learn of it."""
+    _tell({"type": "control", "about": LOOK})
 
 
 def _tell(word: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from aurora.actors import Actor
 from aurora.console.records import RecordAdmin
 from aurora.errors import AuroraError
 from aurora.rest.auth import actor_of
+from aurora.standin import source
 
 AT_MOST = 200
 """Rows that one press of a button may touch: the largest page. Each is a transaction of its own."""
@@ -78,6 +79,8 @@ class ButtonsAdmin(RecordAdmin):
 
     def get_actions(self, request: HttpRequest) -> Any:
         actor = actor_of(request)
+        if not source.is_writable():
+            return {}
         return {
             button.name: (partial(_press_for_many, button), button.name, button.label)
             for button in self.buttons
@@ -93,7 +96,7 @@ class ButtonsAdmin(RecordAdmin):
         offered = [
             (button, reverse(f"admin:{self._route()}", args=[row.pk, button.name]), button.choices(row))
             for button in self.buttons
-            if actor.may(button.permission) and button.suits(row)
+            if source.is_writable() and actor.may(button.permission) and button.suits(row)
         ]
         # A select takes room and thought: pages may put these beside the facts that they change.
         choosers = [offer for offer in offered if offer[2]]

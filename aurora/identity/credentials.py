@@ -15,6 +15,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -33,8 +34,11 @@ from aurora.actors import Actor
 from aurora.addresses import is_within, network_or_none
 from aurora.bus import control
 from aurora.errors import Denied, Invalid, Missing, Problem
+from aurora.identity import known_good
+from aurora.identity.known_good import Confirmed
 from aurora.ids import new_id
 from aurora.models import ApiKey, RefreshToken
+from aurora.resilience import availability
 from aurora.roles import ROLES
 
 KEY_PREFIX = "aurora_key_"
@@ -126,6 +130,11 @@ def sign_out(*, refresh_token: str) -> None:
 def actor_from_token(token: str, *, address: str = "") -> Actor:
     """The user of an access token, with the role that the account has now. Raises Denied(is_anonymous=True)."""
     claims = _claims(token)
+    ends_at = float(claims["exp"])
+    return known_good.asked("token", token, address, lambda: Confirmed(_actor_of_claims(claims, address), ends_at))
+
+
+def _actor_of_claims(claims: dict[str, Any], address: str) -> Actor:
     username = str(claims["sub"])
     with statements.cursor() as cursor:
         cursor.execute(_ACCOUNT, [username])
@@ -150,9 +159,12 @@ def actor_from_user(user: AbstractBaseUser | AnonymousUser, *, address: str = ""
 
 def actor_from_api_key(key: str, *, address: str = "") -> Actor:
     """The program of an API key. Raises Denied(is_anonymous=True) for an unknown, revoked or expired one, and at an address that it is not for."""
-    prefix = key.removeprefix(KEY_PREFIX)[:12]
+    return known_good.asked("key", key, address, lambda: _confirmed_key(key, address))
+
+
+def _confirmed_key(key: str, address: str) -> Confirmed:
+    prefix, now = key.removeprefix(KEY_PREFIX)[:12], timezone.now()
     row = _key_of(prefix) if key.startswith(KEY_PREFIX) and key.isascii() else None
-    now = timezone.now()
     is_right = hmac.compare_digest(_key_hash(key), row.key_hash if row else "")
     if row is None or not is_right or row.revoked_at or (row.expires_at and row.expires_at <= now):
         raise Denied(_BAD_KEY, is_anonymous=True)
@@ -160,8 +172,9 @@ def actor_from_api_key(key: str, *, address: str = "") -> Actor:
         # The same answer: whoever found the key is not told that it is one.
         log.warning("api_key_elsewhere", key=row.name, prefix=prefix, address=address)
         raise Denied(_BAD_KEY, is_anonymous=True)
+    actor = Actor(name=f"key:{row.name}", role=row.role, address=address, key_id=str(row.id))
     _note_use(row, now)
-    return Actor(name=f"key:{row.name}", role=row.role, address=address, key_id=str(row.id))
+    return Confirmed(actor, row.expires_at.timestamp() if row.expires_at else None, row.networks)
 
 
 def renewed(actor: Actor) -> Actor:
@@ -301,13 +314,17 @@ def _mark_of(password_hash: str) -> bytes:
 
 def _issue(user: User, *, family: UUID) -> SignIn:
     now, role = int(time.time()), role_of(user)
-    claims = {
+    claims: dict[str, Any] = {
         "sub": user.username,
         "role": role,
         "iat": now,
         "exp": now + settings.ACCESS_TOKEN_SECONDS,
         "jti": f"{new_id()}.{_mark_of(user.password).decode()}",
     }
+    token = jwt.encode(claims, settings.SECRET_KEY, algorithm="HS256")
+    actor = Actor(name=user.username, role=role, user_id=user.pk)
+    known = Confirmed(actor, float(claims["exp"]))
+    transaction.on_commit(partial(known_good.remember, "token", token, known))
     lifetime = timedelta(seconds=settings.REFRESH_TOKEN_SECONDS)
     secret = secrets.token_urlsafe(32)
     RefreshToken.objects.create(
@@ -318,7 +335,7 @@ def _issue(user: User, *, family: UUID) -> SignIn:
         password_mark=_mark_of(user.password).decode(),
     )
     return SignIn(
-        access_token=jwt.encode(claims, settings.SECRET_KEY, algorithm="HS256"),
+        access_token=token,
         refresh_token=secret,
         expires_in=settings.ACCESS_TOKEN_SECONDS,
         role=role,
@@ -364,10 +381,12 @@ def _living_key(key_id: UUID) -> ApiKey:
 
 
 def _note_use(key: _Key, now: datetime) -> None:
-    """To the minute: a write at every request would cost more than all the rest of it. Of many at once one writes."""
-    if key.last_used_at is None or now - key.last_used_at > _LAST_USED_EVERY:
-        stale = Q(last_used_at=None) | Q(last_used_at__lt=now - _LAST_USED_EVERY)
-        ApiKey.objects.filter(stale, pk=key.id).update(last_used_at=now)
+    """To the minute: a write at every request would cost more than all the rest of it. Of many at once one writes, and none while nothing can be."""
+    is_recent = key.last_used_at is not None and now - key.last_used_at <= _LAST_USED_EVERY
+    if is_recent or not availability.database.standing.is_writable:
+        return
+    stale = Q(last_used_at=None) | Q(last_used_at__lt=now - _LAST_USED_EVERY)
+    ApiKey.objects.filter(stale, pk=key.id).update(last_used_at=now)
 
 
 def _checked(networks: Sequence[str]) -> list[str]:

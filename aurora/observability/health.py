@@ -14,7 +14,8 @@ from django.http import HttpRequest, JsonResponse
 from aurora.bus.redis import Purpose, client
 from aurora.errors import Unavailable
 from aurora.models import OutboxEvent
-from aurora.resilience import spool
+from aurora.resilience import availability, spool
+from aurora.standin import snapshot, source
 
 
 def live(request: HttpRequest) -> JsonResponse:
@@ -35,19 +36,26 @@ def mode() -> dict[str, Any]:
     """The contract's `GET /system/mode`."""
     has_database = _timed(_ask_database)["status"] == "up"
     has_bus = _timed(_ask_redis)["status"] == "up"
+    return database_mode() | {
+        "is_bus_available": has_bus,
+        "outbox_depth": OutboxEvent.objects.count() if has_database else None,
+    }
+
+
+def database_mode() -> dict[str, Any]:
+    """As much of the mode as this process knows without asking anybody."""
+    standing, store = availability.database.standing, source.wanted()
     is_real = settings.MODE == "real"
     return {
         "mode": settings.MODE,
-        "is_database_available": has_database,
-        "is_bus_available": has_bus,
+        "is_database_available": standing.is_up,
         "showcase_reads_allowed": settings.MODE == "demo" or (is_real and settings.DEGRADED_READS == "demo"),
-        "uses_showcase_data": False,
-        "read_data_source": "database" if has_database else "unavailable",
-        "is_mutations_allowed": has_database and settings.MODE != "demo",
-        "degraded_since": None,
-        "snapshot_age_seconds": None,
+        "uses_showcase_data": store == source.DEMO,
+        "read_data_source": store,
+        "is_mutations_allowed": source.is_writable(),
+        "degraded_since": standing.since,
+        "snapshot_age_seconds": snapshot.age_seconds() if settings.DEGRADED_READS == "snapshot" else None,
         "spool_depth": _spool_depth(),
-        "outbox_depth": OutboxEvent.objects.count() if has_database else None,
     }
 
 
@@ -78,4 +86,4 @@ def _ask_database() -> object:
 
 
 def _ask_redis() -> object:
-    return client(Purpose.COMMAND).ping()
+    return client(Purpose.REQUEST).ping()

@@ -32,7 +32,7 @@ PROBE_SECONDS = 1.0
 """Between two probes of a server that is away."""
 PROBE_TIMEOUT_SECONDS = 2
 """What a connection may take; the least that libpq takes for a limit."""
-PATIENCE_SECONDS = 0.75
+PATIENCE_SECONDS = 0.5
 """A statement without an answer for so long makes us ask the server whether it is there."""
 
 log = structlog.get_logger(__name__)

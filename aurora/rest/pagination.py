@@ -13,6 +13,7 @@ from aurora.counting import counted_or_estimated
 from aurora.errors import Invalid
 from aurora.rest.problems import problem
 from aurora.rest.schemas import PageQuery
+from aurora.standin import source
 
 EXACT_UP_TO = 10_000
 """Up to so many rows are counted; beyond, `total` is the planner's estimate and `total_is_exact` false."""
@@ -52,7 +53,7 @@ def envelope(
         "next_cursor": next_cursor,
         "total": total,
         "total_is_exact": is_exact,
-        "data_source": "database",
+        "data_source": source.current(),
     }
 
 

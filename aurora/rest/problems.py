@@ -52,6 +52,13 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     return Response({"detail": detail}, status=status, headers=headers)
 
 
+def unavailable() -> HttpResponse:
+    """The contract's 503 while PostgreSQL is away, for what does not come by way of a view."""
+    body = orjson.dumps({"detail": DATABASE_UNAVAILABLE})
+    headers = {"Retry-After": str(DATABASE_RETRY_SECONDS)}
+    return HttpResponse(body, status=503, content_type="application/json", headers=headers)
+
+
 def from_status(status: int, headers: dict[str, str] | None = None) -> HttpResponse:
     """The contract's answer for a bare status that some other part of the stack decided on."""
     body = orjson.dumps({"detail": detail_of(status)})

@@ -6,24 +6,31 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
+from django.conf import settings
 from pydantic import BaseModel, ValidationError
 from rest_framework.exceptions import UnsupportedMediaType
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from aurora.actors import Actor
-from aurora.errors import Invalid, Missing
+from aurora.errors import Denied, Invalid, Missing
 from aurora.ids import uuid_or_none
+from aurora.resilience import availability
+from aurora.resilience.availability import DatabaseUnavailable
 from aurora.resilience.ratelimit import Decision
-from aurora.rest import limits
+from aurora.rest import limits, showcase
 from aurora.rest.bodies import decode_json
 from aurora.rest.calls import JSON, Call
 from aurora.rest.limit_headers import headers_for
+from aurora.rest.permissions import PUBLIC
 from aurora.rest.problems import problem, problems_of
 from aurora.rest.schemas import NoQuery
+from aurora.standin import source
+from aurora.standin.source import SAFE
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -53,6 +60,10 @@ class ApiView(APIView):
     limits: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     calls: ClassVar[Mapping[str, Call]] = {}
     path_types: ClassVar[Mapping[str, Any]] = {}
+    taken_while_down: ClassVar[frozenset[str]] = frozenset()
+    """Methods other than reading that are answered although PostgreSQL is away: intake, which is put on disk."""
+    is_export: ClassVar[bool] = False
+    """What leaves the house for others to act on is never made of fixtures."""
     http_method_names = ("get", "post", "put", "patch", "delete", "head")
     content_negotiation_class = JsonWhateverIsAccepted
 
@@ -94,6 +105,18 @@ class ApiView(APIView):
             raise UnsupportedMediaType(request.headers["Content-Encoding"])
         if self._call is not None and self._call.query is None:
             self.query(NoQuery)
+        self._require_served()
+
+    def _require_served(self) -> None:
+        """Raises DatabaseUnavailable or Denied for what cannot be done as things stand."""
+        method = self.request.method or ""
+        if method in SAFE:
+            if self.is_export and source.current() == source.DEMO:
+                raise DatabaseUnavailable("nothing is exported from the showcase")
+        elif method not in self.taken_while_down and self.permissions.get(method) != PUBLIC:
+            availability.database.require_writable()
+            if settings.MODE == "demo":
+                raise Denied("This is a showcase: nothing can be changed")
 
     def check_throttles(self, request: Request) -> None:
         """DRF's place for quotas, after identity and permission: spends what the call costs. Raises RateLimited, Unavailable."""
@@ -102,6 +125,8 @@ class ApiView(APIView):
         limits.require_room(self._decision)
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        if source.current() == source.DEMO and isinstance(response, Response) and response.status_code < 400:
+            response.data = showcase.marked(response.data)
         answer = super().finalize_response(request, response, *args, **kwargs)
         if self._decision is not None:
             for name, value in headers_for(self._decision).items():

@@ -6,12 +6,13 @@ from typing import Any
 
 from django import template
 
-from aurora.console import markdown, navigation, pretty, widgets
+from aurora.console import markdown, navigation, pretty, standing, widgets
 
 register = template.Library()
 
 for _tag in (widgets.badge, widgets.when, widgets.ago, widgets.chips, widgets.percent, widgets.icon):
     register.simple_tag(_tag)
+register.simple_tag(standing.now, name="standing")
 
 
 @register.simple_tag(takes_context=True)

@@ -20,7 +20,7 @@ from aurora.resilience import availability
 
 T = TypeVar("T")
 
-_LOOK_EVERY = 0.25
+_LOOK_EVERY = 0.15
 
 log = structlog.get_logger(__name__)
 

@@ -1,0 +1,30 @@
+"""What of agents, investigations and responses is still to be read while PostgreSQL is away."""
+
+from __future__ import annotations
+
+from agents.models import Agent, Investigation, InvestigationEvent, InvestigationStep
+from agents.playbooks.models import (
+    Approval,
+    AutomationRule,
+    BlocklistEntry,
+    Execution,
+    ExecutionStep,
+    Playbook,
+    PlaybookVersion,
+)
+from aurora.standin.working_set import Part, register
+
+NEWEST = 2_000
+_LINES = 50_000
+
+
+def register_all() -> None:
+    register(Part(Agent, Agent.objects.all, blanked={"sealed_bearer": ""}))
+    register(Part(Investigation, Investigation.objects.all, newest=NEWEST))
+    register(Part(InvestigationStep, InvestigationStep.objects.all, newest=10 * NEWEST))
+    register(Part(InvestigationEvent, InvestigationEvent.objects.all, newest=_LINES))
+    for model in (Playbook, PlaybookVersion, AutomationRule, BlocklistEntry):
+        register(Part(model, model._base_manager.all))
+    for model in (Execution, Approval):
+        register(Part(model, model._base_manager.all, newest=NEWEST))
+    register(Part(ExecutionStep, ExecutionStep.objects.all, newest=10 * NEWEST))

@@ -1,0 +1,221 @@
+"""The whole group while its PostgreSQL is stopped, killed and back: what is read, what is refused, who is let in."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from websockets.sync.client import ClientConnection, connect
+
+from aurora.rest.problems import DATABASE_UNAVAILABLE
+from tests.group import RunningGroup
+from tests.waiting import until
+
+READS = (
+    "/alerts?limit=3",
+    "/alerts?severity=high&status=new&q=powershell",
+    "/alerts?technique=T1059.001&since=2020-01-01T00:00:00Z",
+    "/cases",
+    "/iocs?type=ip",
+    "/iocs/lookup?value=203.0.113.77",
+    "/investigations",
+    "/agents",
+    "/stats",
+)
+WRITES: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("POST", "/cases", {"title": "Nothing of it is kept"}),
+    ("POST", "/auth/api-keys", {"name": "minted while down", "role": "viewer"}),
+    ("POST", "/ws/ticket", {}),
+    ("POST", "/orchestrator/dispatch", {"agent_type": "threat_intel", "prompt": "who is 203.0.113.77"}),
+)
+PAGES = (
+    "/admin/",
+    "/admin/cases/alert/",
+    "/admin/cases/case/",
+    "/admin/cases/ioc/",
+    "/admin/agents/investigation/",
+    "/dashboard/",
+)
+
+
+class Outage:
+    """A running group with callers that were let in before, and a hand on its PostgreSQL."""
+
+    def __init__(self, group: RunningGroup, opened: ExitStack) -> None:
+        self.group = group
+        self.api, self.console = _closed_with(opened, group.api()), _closed_with(opened, group.console())
+        self.stranger = _closed_with(opened, httpx.Client(base_url=group.base, timeout=20))
+        self.title = "Kept in PostgreSQL alone"
+        self.api.post("/cases", json={"title": self.title, "severity": "low"}).raise_for_status()
+        key = self.api.post("/auth/api-keys", json={"name": "sensor", "role": "api_service"}).json()
+        known = {"X-API-Key": key["key"]}
+        self.sensor = _closed_with(opened, httpx.Client(base_url=f"{group.base}/api/v1", headers=known, timeout=20))
+        self.sensor.get("/alerts").raise_for_status()
+
+    def postgres(self) -> list[psutil.Process]:
+        pid = int(next((self.group.data_dir / "postgres").rglob("postmaster.pid")).read_text().split()[0])
+        postmaster = psutil.Process(pid)
+        return [postmaster, *postmaster.children(recursive=True)]
+
+    def send(self, number: signal.Signals) -> None:
+        for process in self.postgres():
+            with suppress(psutil.NoSuchProcess):  # the server's helpers come and go
+                process.send_signal(number)
+
+    def is_over(self) -> bool:
+        return bool(self.api.get("/system/mode").json()["is_mutations_allowed"])
+
+    def end(self) -> None:
+        self.send(signal.SIGCONT)
+        until(self.is_over)
+
+
+def _closed_with(opened: ExitStack, client: httpx.Client) -> httpx.Client:
+    opened.callback(client.close)
+    return client
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outage]:
+    group = RunningGroup(tmp_path_factory.mktemp("down") / "data")
+    group.start()
+    try:
+        with ExitStack() as opened:
+            yield Outage(group, opened)
+    finally:
+        group.stop()
+
+
+@pytest.fixture
+def outage(running: Outage) -> Iterator[Outage]:
+    """PostgreSQL stands still, and nobody has noticed yet."""
+    running.send(signal.SIGSTOP)
+    yield running
+    running.end()
+
+
+def test_the_very_read_that_meets_the_failure_is_answered_and_says_from_what(outage):
+    answer = outage.api.get("/alerts?limit=3")
+    assert (answer.status_code, answer.headers["X-Aurora-Data-Source"]) == (200, "demo")
+    body = answer.json()
+    assert body["data_source"] == "demo"
+    assert [row["is_demo"] for row in body["items"]] == [True] * 3
+
+
+def test_lists_filters_and_single_rows_are_read_from_the_showcase(outage):
+    for path in READS:
+        answer = outage.api.get(path)
+        assert (answer.status_code, answer.headers["X-Aurora-Data-Source"]) == (200, "demo"), path
+    first = outage.api.get("/alerts?limit=2").json()
+    second = outage.api.get("/alerts", params={"limit": 2, "cursor": first["next_cursor"]}).json()
+    assert not {row["id"] for row in first["items"]} & {row["id"] for row in second["items"]}
+    detail = outage.api.get(f"/alerts/{first['items'][0]['id']}").json()
+    assert (detail["title"], detail["is_demo"]) == (first["items"][0]["title"], True)
+
+
+def test_no_real_row_is_among_them_and_nothing_leaves_the_house(outage):
+    cases = outage.api.get("/cases").json()["items"]
+    assert outage.title not in {case["title"] for case in cases}
+    for path in (f"/cases/{cases[0]['id']}/report?format=md", "/feeds/blocklist?type=ip", "/audit"):
+        assert outage.api.get(path).status_code == 503, path
+
+
+def test_what_changes_is_refused_with_the_contracts_503(outage):
+    for method, path, body in WRITES:
+        answer = outage.api.request(method, path, json=body)
+        assert (answer.status_code, answer.json()) == (503, {"detail": DATABASE_UNAVAILABLE}), path
+        assert answer.headers["Retry-After"] == "5"
+
+
+def test_nobody_signs_in_and_strangers_stay_out(outage):
+    sign_in = {"username": "admin", "password": "whatever it is"}
+    assert outage.stranger.post("/api/v1/auth/token", json=sign_in).status_code == 503
+    assert outage.stranger.get("/api/v1/alerts").status_code == 401
+    forged = outage.stranger.get("/api/v1/alerts", headers={"Authorization": "Bearer x.y.z"})
+    assert forged.status_code == 401
+    unknown = outage.stranger.get("/api/v1/alerts", headers={"X-API-Key": "aurora_key_" + "x" * 54})
+    assert unknown.status_code == 503
+    assert outage.stranger.get("/admin/cases/alert/").headers["Location"].startswith("/admin/login/")
+
+
+def test_keys_that_were_good_read_and_deliver(outage):
+    assert outage.sensor.get("/alerts").json()["data_source"] == "demo"
+    alert = {"title": "Delivered meanwhile", "severity": "low", "source": "probe"}
+    assert outage.sensor.post("/alerts", json=alert).status_code == 202
+
+
+def test_the_console_keeps_its_user_says_how_things_stand_and_changes_nothing(outage):
+    for path in PAGES:
+        page = outage.console.get(path)
+        assert (page.status_code, page.headers["X-Aurora-Data-Source"]) == (200, "demo"), path
+        assert "Database is away since" in page.text, path
+    alert = outage.api.get("/alerts?limit=1").json()["items"][0]["id"]
+    page = outage.console.get(f"/admin/cases/alert/{alert}/change/")
+    assert page.status_code == 200
+    assert "/do/acknowledge/" not in page.text
+    form = {"csrfmiddlewaretoken": outage.console.cookies["aurora_csrf"]}
+    referer = {"Referer": f"{outage.group.base}/admin/"}
+    pressed = outage.console.post(f"/admin/cases/alert/{alert}/do/acknowledge/", data=form, headers=referer)
+    assert (pressed.status_code, "Nothing was changed" in pressed.text) == (503, True)
+
+
+def test_claims_are_of_no_use_without_their_session(outage):
+    claims = outage.console.cookies["aurora_claims"]
+    other = {"aurora_claims": claims, "aurora_session": "a" * 32}
+    assert httpx.get(f"{outage.group.base}/admin/", cookies=other).status_code == 302
+    assert httpx.get(f"{outage.group.base}/admin/", cookies={"aurora_claims": claims}).status_code == 302
+
+
+def test_the_mode_says_it_all(outage):
+    outage.api.get("/alerts")
+    mode = outage.api.get("/system/mode").json()
+    assert (mode["is_database_available"], mode["is_mutations_allowed"]) == (False, False)
+    assert (mode["read_data_source"], mode["uses_showcase_data"]) == ("demo", True)
+    assert mode["degraded_since"]
+    assert outage.stranger.get("/health/live").status_code == 200
+    assert outage.stranger.get("/health/ready").json()["checks"]["database"]["status"] == "down"
+    assert outage.stranger.get("/metrics").status_code == 200
+
+
+def test_who_watches_is_told_and_told_again_when_it_is_back(running):
+    """Nobody asks anything of the web process meanwhile: a worker that loses PostgreSQL gives the word."""
+    token = running.api.headers["Authorization"]
+    address = running.group.base.replace("http", "ws", 1) + "/api/v1/ws/system"
+    with connect(address, additional_headers={"Authorization": token}) as socket:
+        assert json.loads(socket.recv(10))["type"] == "hello"
+        running.send(signal.SIGSTOP)
+        try:
+            away = _mode_of(socket)
+        finally:
+            running.send(signal.SIGCONT)
+        assert (away["is_database_available"], away["read_data_source"]) == (False, "demo")
+        assert "Changes are refused" in away["summary"]
+        back = _mode_of(socket)
+        assert (back["is_database_available"], back["summary"]) == (True, "")
+    until(running.is_over)
+
+
+def _mode_of(socket: ClientConnection) -> dict[str, Any]:
+    while True:
+        frame = json.loads(socket.recv(20))
+        if frame["type"] == "mode.changed":
+            data: dict[str, Any] = frame["data"]
+            return data
+
+
+def test_after_a_kill_everything_comes_back_by_itself(running, tmp_path: Path):
+    running.send(signal.SIGKILL)
+    assert running.api.get("/cases").json()["data_source"] == "demo"
+    until(running.is_over, 30)
+    answer = running.api.get("/cases")
+    assert (answer.json()["data_source"], "X-Aurora-Data-Source" in answer.headers) == ("database", False)
+    assert running.title in {case["title"] for case in answer.json()["items"]}
+    assert running.console.get("/admin/cases/alert/").status_code == 200
+    assert '"status": 500' not in running.group.log_path.read_text()
