@@ -16,7 +16,7 @@ from django.db import close_old_connections
 from prometheus_client import Counter
 
 from aurora.bus.backoff import Backoff
-from aurora.errors import Denied, Invalid
+from aurora.errors import Denied, Invalid, Unavailable
 from aurora.observability import tracing
 from aurora.resilience import availability, spool
 from aurora.resilience.availability import is_outage
@@ -30,6 +30,8 @@ LOOK_SECONDS = 0.3
 """How often an empty spool is looked at."""
 AWAY_SECONDS = 0.1
 """How often to look whether the prober has found PostgreSQL again."""
+UNUSABLE_SECONDS = 1.0
+"""How soon to try a spool again that cannot be read or written: its disk is full, perhaps."""
 REST = 0.5
 """Of the time that a transaction took."""
 
@@ -48,7 +50,10 @@ class Drainer:
         while not stop.is_set():
             with spool.shared().draining() as is_ours:
                 while is_ours and not stop.is_set():
-                    self._drain(spool.shared(), stop)
+                    try:
+                        self._drain(spool.shared(), stop)
+                    except Unavailable:  # the spool has said why
+                        stop.wait(UNUSABLE_SECONDS)
                     stop.wait(LOOK_SECONDS)
             stop.wait(LOOK_SECONDS)
 

@@ -260,10 +260,9 @@ def _spool_full(bench: Bench) -> Iterator[None]:
     """PostgreSQL away, and no room on the spool's disk either."""
     filler = bench.spool / "filler"
     with _wired(bench, Wire.REFUSED, bench.postgres_wire):
-        with filler.open("wb") as file, contextlib.suppress(OSError):
+        with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
             while True:
                 file.write(b"\0" * 4096)
-                file.flush()
         try:
             yield
         finally:

@@ -13,6 +13,7 @@ from uuid import UUID
 
 import orjson
 import pytest
+import structlog
 from django.core.management import call_command
 from django.db import connection
 
@@ -283,3 +284,22 @@ def test_a_server_that_became_read_only_takes_no_alerts_either(sensor, own_spool
     assert (answer.status_code, own_spool.standing().depth) == (202, 1)
     drain(own_spool)
     assert Alert.objects.get().title == ALERT["title"]
+
+
+def test_a_spool_that_cannot_be_used_for_a_while_ends_no_worker(transactional_db, own_spool, tmp_path, monkeypatch):
+    monkeypatch.setattr("cases.draining.UNUSABLE_SECONDS", 0.01)
+    in_the_way = tmp_path / "spool" / "intake.sqlite3"
+    in_the_way.mkdir(parents=True)
+    stop = threading.Event()
+    worker = threading.Thread(target=_run_and_close, args=(stop,))
+    with structlog.testing.capture_logs() as logs:
+        worker.start()
+        until(lambda: any(line["event"] == "spool_unusable" for line in logs))
+    try:
+        in_the_way.rmdir()
+        own_spool.put(_entry("kept"))
+        until(lambda: own_spool.standing().depth == 0)
+    finally:
+        stop.set()
+        worker.join()
+    assert Alert.objects.get().title == "kept"
