@@ -111,7 +111,7 @@ class _Caller(asyncio.Protocol):
         if end < 0 or len(self.received) < end + 4 + content_length(self.received[:end]):
             return
         self.took.append(time.perf_counter() - self.began)
-        if self.received[9:12] != b"200":
+        if self.received[9:10] != b"2":
             self._finish(AssertionError(self.received[:300]))
         elif self.goes_on():
             self._send()

@@ -64,8 +64,7 @@ def _kill_postgres(directory: Path) -> Postgres:
     pid = server.left_behind()
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    while server.left_behind() is not None:
-        time.sleep(0.01)
+    os.waitpid(pid, 0)  # it is this process's child, and as a zombie it would still hold its lock
     return server
 
 
