@@ -10,6 +10,7 @@ SUBJECTS = (
     "breaker",
     "breaker_fleet",
     "dispatch",
+    "bus",
     "sockets",
     "spool",
 )

@@ -39,6 +39,8 @@ class Standing:
     pending: int
     lag: int
     """Entries not delivered to the group yet, counted up to LAG_CAP."""
+    redelivered: int
+    """Of the oldest pending, up to LAG_CAP, those that were delivered more than once."""
     oldest_age_seconds: float
     """How long the oldest entry that the group has not finished has been on the stream; 0 when there is none."""
 
@@ -48,9 +50,9 @@ def published(events: int, *, seconds: float) -> None:
     PUBLISHING.observe(max(0.0, seconds))
 
 
-def group_standings() -> list[Standing]:
+def group_standings(purpose: clients.Purpose = clients.Purpose.COMMAND) -> list[Standing]:
     """Every group of every stream, by name. Raises redis.RedisError."""
-    client: streams.Client = clients.client(clients.Purpose.COMMAND)
+    client: streams.Client = clients.client(purpose)
     seconds, micros = client.time()
     now = seconds + micros / 1e6
     return [
@@ -82,6 +84,7 @@ class StandingsCollector(Collector):
 _GAUGES = {
     "consumers": "Consumers known to the group.",
     "pending": "Entries delivered and not finished.",
+    "redelivered": "Pending entries that were delivered more than once.",
     "lag": f"Entries not delivered yet, counted up to {LAG_CAP}.",
     "oldest_age_seconds": "Age of the oldest entry that the group has not finished.",
 }
@@ -94,11 +97,13 @@ def _standing(client: streams.Client, stream: str, group: dict[str, Any], now: f
     if group["pending"]:
         unfinished.append(client.xpending(clients.key(stream), group["name"])["min"])
     ages = [now - streams.seconds_of(entry_id) for entry_id in unfinished if entry_id]
+    again = client.xpending_range(clients.key(stream), group["name"], "-", "+", LAG_CAP) if group["pending"] else []
     return Standing(
         stream=stream,
         group=group["name"].decode(),
         consumers=group["consumers"],
         pending=group["pending"],
         lag=len(undelivered),
+        redelivered=sum(row["times_delivered"] > 1 for row in again),
         oldest_age_seconds=round(max(0.0, *ages, 0.0), 3),
     )

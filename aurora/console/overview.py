@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.db.models import QuerySet
+import redis
+from django.db.models import Count, QuerySet
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
+from aurora.bus import metrics
+from aurora.bus import redis as clients
 from aurora.counting import capped
 from aurora.models import DeadLetter, OutboxEvent
 
@@ -84,8 +87,23 @@ def part(*, permissions: frozenset[str], now: datetime) -> Part:
                 tone="high" if buried else "good",
                 url=f"{reverse('admin:aurora_deadletter_changelist')}?redriven=no",
             ),
-        ]
+        ],
+        panels=[_bus()],
     )
+
+
+def _bus() -> Panel:
+    """How far each group is. A Redis that does not answer must not hold the page."""
+    context: dict[str, Any] = {"empty": "No group has read anything yet."}
+    try:
+        standings = metrics.group_standings(clients.Purpose.REQUEST)
+    except redis.RedisError:
+        return Panel("Bus", "admin/aurora/bus.html", {"empty": "Redis does not answer."})
+    buried = dict(
+        DeadLetter.objects.filter(redriven_at=None).order_by().values_list("group").annotate(count=Count("id"))
+    )
+    rows = [asdict(standing) | {"buried": buried.get(standing.group, 0)} for standing in standings]
+    return Panel("Bus", "admin/aurora/bus.html", {**context, "standings": rows}, hint="how far each group is")
 
 
 def capped_count(rows: QuerySet[Any, Any]) -> int:

@@ -107,6 +107,15 @@ def test_a_group_that_is_done_has_nothing_old(redis_client):
     assert (standing.pending, standing.lag, standing.oldest_age_seconds) == (0, 0, 0.0)
 
 
+def test_a_group_that_fails_shows_what_came_again(redis_client):
+    publish(redis_client)
+    publish(redis_client)
+    consumer, [entry, _] = dead_consumer()
+    redis_client.xclaim(STREAM, Noting.group, consumer.name, 0, [entry.entry_id], retrycount=2)
+    [standing] = metrics.group_standings()
+    assert (standing.pending, standing.redelivered) == (2, 1)
+
+
 def test_standings_become_gauges(redis_client):
     publish(redis_client)
     dead_consumer()

@@ -127,6 +127,19 @@ def test_a_row_says_which_list_it_belongs_to_and_its_own_name_as_it_is_written()
     assert ">vera</h1>" in shown
 
 
+def test_the_overview_tells_how_far_each_group_of_the_bus_is(redis_client):
+    redis_client.xadd("aurora:alerts", {"id": "e", "type": "alert.created", "data": "{}"})
+    redis_client.xgroup_create("aurora:alerts", "orchestrator", id="0")
+    shown = text_of(signed_in("analyst").get("/admin/"))
+    assert "<b>orchestrator</b>" in shown
+    assert "1 waiting · 0 in hand · 0 again · 0 buried" in shown
+
+
+def test_the_overview_comes_without_redis(own_redis):
+    own_redis.stop()
+    assert "Redis does not answer." in text_of(signed_in("analyst").get("/admin/"))
+
+
 def test_the_list_of_an_apps_models_is_the_overview():
     assert signed_in("viewer").get("/admin/cases/").headers["Location"] == "/admin/"
 
