@@ -292,3 +292,6 @@ def _live(row: Any) -> dict[str, Any]:
     if not hasattr(row, "_live"):
         row._live = registry.describe(row)
     return row._live  # type: ignore[no-any-return]
+
+
+from agents.playbooks import admin as _playbooks  # noqa: E402, F401 - Django finds an app's pages by its `admin` module

@@ -1,0 +1,333 @@
+"""The console's pages of playbooks, runs, approvals and connectors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from agents.playbooks import approvals, authoring, connectors, executions, pictures
+from agents.playbooks.models import Approval, BlocklistEntry, Connector, Delivery, Execution, Playbook
+from agents.playbooks.states import ENDED_EXECUTIONS
+from aurora.actors import Actor
+from aurora.console import widgets
+from aurora.console.records import RecordAdmin
+from aurora.console.verbs import Button, ButtonsAdmin, Choice
+from aurora.errors import Invalid
+from aurora.ids import uuid_or_none
+from cases.admin import AlertAdmin, CaseAdmin
+
+
+def execution_url(execution: Execution) -> str:
+    return reverse("admin:agents_execution_change", args=[execution.pk])
+
+
+def playbooks_to_run(_row: object) -> list[Choice]:
+    """What a case's or an alert's button may be pressed with: rehearsals first, a press without thought does nothing."""
+    rows = list(Playbook.objects.filter(enabled=True).order_by("name"))
+    return [Choice(f"dry:{row.pk}", f"{row} (dry run)") for row in rows] + [
+        Choice(f"run:{row.pk}", str(row)) for row in rows
+    ]
+
+
+def _run_on(name: str) -> Callable[[Any, Actor, Mapping[str, str]], Execution]:
+    def run(key: Any, actor: Actor, form: Mapping[str, str]) -> Execution:
+        kind, _, playbook = form.get("choice", "").partition(":")
+        playbook_id = uuid_or_none(playbook)
+        if playbook_id is None or kind not in ("dry", "run"):
+            raise Invalid("Choose a playbook")
+        return executions.execute(playbook_id=playbook_id, actor=actor, dry_run=kind == "dry", **{name: key})
+
+    return run
+
+
+for _admin, _name in ((CaseAdmin, "case_id"), (AlertAdmin, "alert_id")):
+    _admin.add_button(
+        Button(
+            "run-playbook",
+            "Run playbook",
+            "playbooks:execute",
+            _run_on(_name),
+            icon="play_circle",
+            is_for_many=False,
+            choices=playbooks_to_run,
+            done="handed to a playbook",
+            leads_to=execution_url,
+        )
+    )
+
+
+def _is_under_way(row: Execution) -> bool:
+    return row.status not in ENDED_EXECUTIONS
+
+
+@admin.register(Playbook)
+class PlaybookAdmin(ButtonsAdmin):
+    """Playbooks, as a picture of their steps and as text."""
+
+    change_form_template = "admin/agents/playbook/page.html"
+    record_icon = "account_tree"
+    record_facts = ("name", "trigger", "enabled", "version", "is_shipped", "updated_at")
+    list_display = ("playbook", "trigger", "version", "is_enabled", "updated")
+    list_display_links = ("playbook",)
+    list_fullwidth = True
+    search_fields = ("name", "title")
+    buttons = (
+        Button(
+            "enable",
+            "Enable",
+            "playbooks:execute",
+            lambda key, actor, _: authoring.edit_playbook(playbook_id=key, changes={"enabled": True}, actor=actor),
+            icon="toggle_on",
+            suits=lambda row: not row.enabled,
+            done="enabled",
+        ),
+        Button(
+            "disable",
+            "Disable",
+            "playbooks:execute",
+            lambda key, actor, _: authoring.edit_playbook(playbook_id=key, changes={"enabled": False}, actor=actor),
+            icon="toggle_off",
+            suits=lambda row: row.enabled,
+            done="disabled",
+        ),
+    )
+
+    def page(self, request: HttpRequest, row: Playbook) -> dict[str, Any]:
+        versions = list(row.versions.order_by("-number")[:2])
+        return {
+            **super().page(request, row),
+            "picture": pictures.of_version(versions[0]),
+            "source": versions[0].source,
+            "changes": pictures.changes(versions[1].source, versions[0].source) if len(versions) > 1 else "",
+        }
+
+    @admin.display(description="Playbook", ordering="name")
+    def playbook(self, row: Playbook) -> SafeString:
+        return format_html('<span class="au-title"><b>{}</b><small>{}</small></span>', str(row), row.description)
+
+    @admin.display(description="Enabled", ordering="enabled")
+    def is_enabled(self, row: Playbook) -> SafeString:
+        return widgets.badge("status", "yes" if row.enabled else "no")
+
+    @admin.display(description="Updated", ordering="updated_at")
+    def updated(self, row: Playbook) -> SafeString:
+        return widgets.ago(row.updated_at)
+
+
+@admin.register(Execution)
+class ExecutionAdmin(ButtonsAdmin):
+    """Runs with their steps."""
+
+    change_form_template = "admin/agents/execution/page.html"
+    record_icon = "play_circle"
+    record_facts = (
+        "status",
+        "dry_run",
+        "is_paused",
+        "requested_by",
+        "created_at",
+        "started_at",
+        "finished_at",
+        "summary",
+    )
+    list_display = ("run", "status_badge", "dry_run", "requested_by", "summary", "begun")
+    list_display_links = ("run",)
+    list_filter = ("status", "dry_run")
+    list_select_related = ("playbook", "case")
+    list_deferred = ("facts", "parameters")
+    list_fullwidth = True
+    buttons = (
+        Button(
+            "pause",
+            "Pause",
+            "playbooks:execute",
+            lambda key, actor, _: executions.pause(execution_id=key, actor=actor),
+            icon="pause",
+            suits=lambda row: _is_under_way(row) and not row.is_paused,
+            done="paused",
+        ),
+        Button(
+            "resume",
+            "Resume",
+            "playbooks:execute",
+            lambda key, actor, _: executions.resume(execution_id=key, actor=actor),
+            icon="play_arrow",
+            suits=lambda row: _is_under_way(row) and row.is_paused,
+            done="resumed",
+        ),
+        Button(
+            "cancel",
+            "Call off",
+            "playbooks:execute",
+            lambda key, actor, _: executions.cancel(execution_id=key, actor=actor),
+            icon="cancel",
+            tone="danger",
+            suits=_is_under_way,
+            done="called off",
+        ),
+        Button(
+            "undo",
+            "Call off and undo",
+            "playbooks:execute",
+            lambda key, actor, _: executions.cancel(execution_id=key, actor=actor, rollback=True),
+            icon="undo",
+            tone="danger",
+            suits=_is_under_way,
+            done="called off; what was completed is being undone",
+        ),
+    )
+
+    def page(self, request: HttpRequest, row: Execution) -> dict[str, Any]:
+        steps = list(row.steps.order_by("position"))
+        return {**super().page(request, row), "steps": steps, "picture": pictures.of_run(row.version, steps)}
+
+    @admin.display(description="Run")
+    def run(self, row: Execution) -> SafeString:
+        about = row.case.reference if row.case else "no case"
+        return format_html(
+            '<span class="au-title"><b>{}</b><small>{} · {}</small></span>', row.playbook, row.reference, about
+        )
+
+    @admin.display(description="Status", ordering="status")
+    def status_badge(self, row: Execution) -> SafeString:
+        return widgets.badge("status", row.status)
+
+    @admin.display(description="Begun", ordering="created_at")
+    def begun(self, row: Execution) -> SafeString:
+        return widgets.ago(row.created_at)
+
+
+@admin.register(Approval)
+class ApprovalAdmin(ButtonsAdmin):
+    """The inbox of questions to people."""
+
+    record_icon = "how_to_reg"
+    record_facts = (
+        "status",
+        "action",
+        "reason",
+        "is_reversible",
+        "needed",
+        "granted",
+        "requested_by",
+        "created_at",
+        "expires_at",
+    )
+    record_texts = ("parameters", "decisions")
+    list_display = ("question", "status_badge", "asked_by", "people", "expires")
+    list_display_links = ("question",)
+    list_filter = ("status",)
+    list_select_related = ("execution__playbook", "step")
+    list_fullwidth = True
+    buttons = (
+        Button(
+            "approve",
+            "Approve",
+            "approvals:decide",
+            lambda key, actor, form: approvals.approve(approval_id=key, actor=actor, reason=form.get("reason", "")),
+            icon="check",
+            is_for_many=False,
+            suits=lambda row: row.status == "pending",
+            done="approved",
+        ),
+        Button(
+            "reject",
+            "Reject",
+            "approvals:decide",
+            lambda key, actor, form: approvals.reject(
+                approval_id=key, actor=actor, reason=form.get("reason") or "rejected in the console"
+            ),
+            icon="close",
+            tone="danger",
+            is_for_many=False,
+            suits=lambda row: row.status == "pending",
+            done="rejected",
+        ),
+    )
+
+    @admin.display(description="Question")
+    def question(self, row: Approval) -> SafeString:
+        targets = ", ".join(str(value) for value in row.parameters.values())[:200]
+        return format_html(
+            '<span class="au-title"><b>{}: {}</b><small>{} · {}</small></span>',
+            widgets.words(row.action),
+            targets,
+            row.execution.playbook,
+            row.reason,
+        )
+
+    @admin.display(description="Status", ordering="status")
+    def status_badge(self, row: Approval) -> SafeString:
+        return widgets.badge("status", row.status)
+
+    @admin.display(description="Asked by", ordering="requested_by")
+    def asked_by(self, row: Approval) -> str:
+        return row.requested_by
+
+    @admin.display(description="People")
+    def people(self, row: Approval) -> SafeString:
+        return format_html('<span class="au-number">{} of {}</span>', row.granted, row.needed)
+
+    @admin.display(description="Expires", ordering="expires_at")
+    def expires(self, row: Approval) -> SafeString:
+        return widgets.ago(row.expires_at)
+
+
+@admin.register(Connector)
+class ConnectorAdmin(ButtonsAdmin):
+    """The ways in which actions reach the world."""
+
+    record_icon = "cable"
+    record_facts = ("name", "kind", "enabled", "priority", "max_in_flight", "tested_at", "test_error", "updated_at")
+    record_texts = ("actions", "settings")
+    list_display = ("name", "kind", "serves", "is_enabled", "works")
+    buttons = (
+        Button(
+            "test",
+            "Test",
+            "agents:manage",
+            lambda key, actor, _: connectors.test(connector_id=key, actor=actor),
+            icon="network_check",
+            done="tested; its page says what came of it",
+        ),
+    )
+
+    @admin.display(description="Serves")
+    def serves(self, row: Connector) -> SafeString:
+        return widgets.chips(row.actions)
+
+    @admin.display(description="Enabled", ordering="enabled")
+    def is_enabled(self, row: Connector) -> SafeString:
+        return widgets.badge("status", "yes" if row.enabled else "no")
+
+    @admin.display(description="Test")
+    def works(self, row: Connector) -> SafeString:
+        if row.tested_at is None:
+            return widgets.NOTHING
+        return widgets.badge("status", "failed" if row.test_error else "online")
+
+
+@admin.register(BlocklistEntry)
+class BlocklistAdmin(RecordAdmin):
+    """What firewalls are told to block."""
+
+    record_icon = "gpp_bad"
+    record_facts = ("type", "value", "reason", "created_at", "expires_at", "lifted_at")
+    list_display = ("value", "type", "reason", "created_at", "expires_at", "lifted_at")
+    search_fields = ("value",)
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(RecordAdmin):
+    """What was sent to webhooks."""
+
+    record_icon = "webhook"
+    record_facts = ("event_id", "status", "error", "is_replay", "sent_at")
+    record_texts = ("body",)
+    list_display = ("event_id", "status", "error", "is_replay", "sent_at")

@@ -1,0 +1,91 @@
+"""A playbook as a picture: its steps from the top down, branches side by side. SVG, drawn here, without a script."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from agents.playbooks.definition import Definition, Parallel, Step
+from agents.playbooks.models import ExecutionStep, PlaybookVersion
+
+WIDTH, HEIGHT, GAP = 210, 46, 26
+"""Of a step, and between two, in pixels."""
+
+_Box = tuple[int, int, Step]
+
+
+def of_version(version: PlaybookVersion) -> SafeString:
+    return _drawn(Definition.model_validate(version.definition), {})
+
+
+def of_run(version: PlaybookVersion, steps: Iterable[ExecutionStep]) -> SafeString:
+    """As `of_version`, each step coloured by how it stands."""
+    return _drawn(
+        Definition.model_validate(version.definition), {step.name: step.undo or step.status for step in steps}
+    )
+
+
+def changes(before: str, after: str) -> str:
+    """What a version changed, as a unified diff."""
+    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), "before", "now", lineterm="")
+    return "\n".join(lines)
+
+
+def _drawn(definition: Definition, statuses: Mapping[str, str]) -> SafeString:
+    boxes, lines, height = _placed(definition)
+    width = max(left for left, _, _ in boxes) + WIDTH
+    edges = format_html_join("", '<path d="M{} {} L{} {}" fill="none" stroke="currentColor" opacity=".4"/>', lines)
+    return format_html(
+        '<svg class="au-flow" viewBox="-1 -1 {} {}" width="{}" role="img" aria-label="Steps of the playbook">{}{}</svg>',
+        width + 2,
+        height + 2,
+        width + 2,
+        edges,
+        format_html_join(
+            "", "{}", ((_box(left, top, step, statuses.get(step.name, "")),) for left, top, step in boxes)
+        ),
+    )
+
+
+def _placed(definition: Definition) -> tuple[list[_Box], list[tuple[int, int, int, int]], int]:
+    boxes: list[_Box] = []
+    lines: list[tuple[int, int, int, int]] = []
+    ends: list[tuple[int, int]] = []
+    top = 0
+    for part in definition.steps:
+        branches = part.parallel if isinstance(part, Parallel) else [[part]]
+        joined = []
+        for place, branch in enumerate(branches):
+            left, above = place * (WIDTH + GAP), ends
+            for depth, step in enumerate(branch):
+                at = top + depth * (HEIGHT + GAP)
+                boxes.append((left, at, step))
+                lines += [(x, y, left + WIDTH // 2, at) for x, y in above]
+                above = [(left + WIDTH // 2, at + HEIGHT)]
+            joined += above
+        ends = joined
+        top += max(len(branch) for branch in branches) * (HEIGHT + GAP)
+    return boxes, lines, top - GAP
+
+
+def _box(left: int, top: int, step: Step, status: str) -> SafeString:
+    return format_html(
+        '<g class="au-flow-{}"><title>{}</title><rect x="{}" y="{}" width="{}" height="{}" rx="8" fill="none" stroke="currentColor"/>'
+        '<text x="{}" y="{}" font-size="13" font-weight="600" fill="currentColor">{}</text>'
+        '<text x="{}" y="{}" font-size="11" fill="currentColor" opacity=".7">{}</text></g>',
+        (status or "plain").replace("_", "-"),
+        step.condition or step.name,
+        left,
+        top,
+        WIDTH,
+        HEIGHT,
+        left + 12,
+        top + 19,
+        step.name[:26],
+        left + 12,
+        top + 36,
+        f"{step.action}{' · ' + status.replace('_', ' ') if status else ''}",
+    )
