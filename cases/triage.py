@@ -29,7 +29,7 @@ def acknowledge(*, alert_id: UUID, actor: Actor) -> Alert:
         if alert.assignee_id is None and actor.user_id is not None:
             alert.assignee_id = actor.user_id
         now = actor.name if alert.assignee_id == actor.user_id else before
-        after = {"assignee": now, "acknowledged_at": alert.acknowledged_at.isoformat()}
+        after: dict[str, object] = {"assignee": now, "acknowledged_at": alert.acknowledged_at.isoformat()}
         _keep(alert, "alert.acknowledged", actor, {"assignee": before, "acknowledged_at": None}, after)
     return alert
 
