@@ -23,8 +23,10 @@ def register_all() -> None:
     register(Part(Investigation, Investigation.objects.all, newest=NEWEST))
     register(Part(InvestigationStep, InvestigationStep.objects.all, newest=10 * NEWEST))
     register(Part(InvestigationEvent, InvestigationEvent.objects.all, newest=_LINES))
-    for model in (Playbook, PlaybookVersion, AutomationRule, BlocklistEntry):
-        register(Part(model, model._base_manager.all))
-    for model in (Execution, Approval):
-        register(Part(model, model._base_manager.all, newest=NEWEST))
+    register(Part(Playbook, Playbook.objects.all))
+    register(Part(PlaybookVersion, PlaybookVersion.objects.all))
+    register(Part(AutomationRule, AutomationRule.objects.all))
+    register(Part(BlocklistEntry, BlocklistEntry.objects.all))
+    register(Part(Execution, Execution.objects.all, newest=NEWEST))
+    register(Part(Approval, Approval.objects.all, newest=NEWEST))
     register(Part(ExecutionStep, ExecutionStep.objects.all, newest=10 * NEWEST))
