@@ -17,10 +17,9 @@ from agents.models import Agent
 from agents.states import AgentType, Health, Transport
 from aurora import audit, sealing
 from aurora.actors import Actor
-from aurora.errors import Invalid, Missing
+from aurora.errors import Conflict, Missing
 from aurora.resilience import breakers
 from aurora.resilience.breaker import Breaker, BreakerSettings
-from aurora.rest.problems import problem
 
 OFFERED: dict[str, tuple[str, str]] = {
     AgentType.SECURITY_ANALYST: (
@@ -108,7 +107,7 @@ def describe(agent: Agent) -> dict[str, Any]:
 
 
 def configure(*, agent_type: str, changes: Mapping[str, Any], actor: Actor, reason: str = "") -> Agent:
-    """Sets what an operator may set; a bearer is sealed. The reason goes into the audit. Raises Denied, Missing, Invalid."""
+    """Sets what an operator may set; a bearer is sealed. The reason goes into the audit. Raises Denied, Missing, Invalid, Conflict."""
     actor.require("agents:manage")
     with transaction.atomic():
         agent = Agent.objects.select_for_update().filter(pk=agent_type).first()
@@ -157,7 +156,7 @@ def _as_kept(agent: Agent, changes: Mapping[str, Any]) -> dict[str, Any]:
 
 def _require_callable(agent: Agent) -> None:
     if agent.transport == Transport.A2A and not agent.endpoint:
-        raise Invalid(problems=[problem(["body", "endpoint"], "The transport a2a needs an endpoint", "missing")])
+        raise Conflict("The transport a2a needs an endpoint")
 
 
 def _without_secrets(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -32,13 +32,18 @@ class EventQuery(PageQuery):
     limit: int = Field(200, ge=1, le=200)
 
 
+_NAME = "[a-z0-9]+(-[a-z0-9]+)*"
+_ENDPOINT = rf"^https://{_NAME}(\.{_NAME})*(:[1-9][0-9]{{0,3}})?(/[A-Za-z0-9_~-]+)*$"
+"""For the schema's readers; `agents.endpoints` decides, and takes plain HTTP and bare addresses where they are allowed."""
+
+
 class AgentPatch(Body):
     """`PATCH /agents/{agent_type}`: what is absent stays; null takes the installation's default. The reason goes into the audit."""
 
     reason: Text = Field("", max_length=500)
     enabled: Flag = True
     transport: Literal["builtin", "a2a"] = "builtin"
-    endpoint: Text | None = Field(None, max_length=500)
+    endpoint: Text | None = Field(None, max_length=500, json_schema_extra={"pattern": _ENDPOINT})
     bearer: Text | None = Field(None, min_length=1, max_length=4096)
     failure_threshold: Whole | None = Field(None, ge=1, le=1000)
     reset_timeout: Number | None = Field(None, ge=0.1, le=86_400)

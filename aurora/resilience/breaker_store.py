@@ -74,6 +74,7 @@ class BreakerStore:
         self._prefix = prefix
         # Pub/sub ignores database numbers; two installations on one Redis must not hear each other.
         pool = getattr(client, "connection_pool", None)  # a Cluster has one for each node, and one database
+        self._has_nodes = pool is None
         self._channel = f"{prefix}:{(pool and pool.connection_kwargs.get('db')) or 0}:changes"
         self._retry_seconds = retry_seconds
         self._tick_seconds = tick_seconds
@@ -137,6 +138,9 @@ class BreakerStore:
             return self._send("EVAL", SCRIPT, key, arguments)
 
     def _send(self, command: str, script: str, key: str, arguments: list[str]) -> list[Any]:
+        if self._has_nodes:
+            found: list[Any] = self._client.execute_command(command, script, 1, key, *arguments)
+            return found
         # On connections like the client's own, but without what its pool and `execute_command` do for commands of
         # every kind, which takes as long as the round trip itself. One that fails disconnects itself.
         connection = self._connection()

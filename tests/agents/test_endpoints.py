@@ -106,12 +106,10 @@ def test_a_bearer_can_be_taken_away():
 @pytest.mark.parametrize(
     "body",
     [
-        {"transport": "a2a"},
-        {"transport": "a2a", "endpoint": None},
         {"endpoint": "http://agent.example"},
         {"endpoint": "\0"},
     ],
-    ids=["no endpoint", "none", "plain http", "NUL"],
+    ids=["plain http", "NUL"],
 )
 def test_what_cannot_be_called_is_refused_and_changes_nothing(body):
     answer = ApiClient("operator").call("PATCH", PATH, body)
@@ -123,4 +121,11 @@ def test_what_cannot_be_called_is_refused_and_changes_nothing(body):
 def test_the_endpoint_of_an_agent_that_is_asked_there_cannot_be_removed():
     operator = ApiClient("operator")
     operator.call("PATCH", PATH, A2A)
-    assert operator.call("PATCH", PATH, {"endpoint": None}).status_code == 400
+    assert operator.call("PATCH", PATH, {"endpoint": None}).status_code == 409
+
+
+@pytest.mark.parametrize("endpoint", [{}, {"endpoint": None}], ids=["absent", "null"])
+def test_an_agent_without_an_endpoint_cannot_be_asked_by_a2a(endpoint):
+    answer = ApiClient("operator").call("PATCH", PATH, {"transport": "a2a"} | endpoint)
+    assert (answer.status_code, answer.json()) == (409, {"detail": "The transport a2a needs an endpoint"})
+    assert Agent.objects.get(pk="threat_hunter").transport == "builtin"
