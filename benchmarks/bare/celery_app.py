@@ -1,3 +1,4 @@
+# mypy: disable-error-code="no-untyped-call"
 """Celery on Redis with the effect of `benchmarks.bare.effects`, acknowledged after it, as our workers do."""
 
 from __future__ import annotations
