@@ -25,7 +25,7 @@ def test_acknowledging_stops_the_clock_once():
 def test_a_change_leaves_an_audit_entry_and_an_event():
     alert = make_alert()
     triage.change_status(alert_id=alert.id, status="triaged", actor=ANALYST)
-    entry = AuditEntry.objects.get()
+    entry = AuditEntry.objects.get(target_id=str(alert.id))
     assert (entry.actor, entry.action, entry.before, entry.after) == (
         "ana",
         "alert.status_changed",
