@@ -230,8 +230,9 @@ class ApprovalAdmin(ButtonsAdmin):
             "approve",
             "Approve",
             "approvals:decide",
-            lambda key, actor, form: approvals.approve(approval_id=key, actor=actor, reason=form.get("reason", "")),
+            lambda key, actor, form: approvals.approve(approval_id=key, actor=actor, reason=form.get("text", "")),
             icon="check",
+            asks="Reason",
             is_for_many=False,
             suits=lambda row: row.status == "pending",
             done="approved",
@@ -241,9 +242,10 @@ class ApprovalAdmin(ButtonsAdmin):
             "Reject",
             "approvals:decide",
             lambda key, actor, form: approvals.reject(
-                approval_id=key, actor=actor, reason=form.get("reason") or "rejected in the console"
+                approval_id=key, actor=actor, reason=form.get("text") or "rejected in the console"
             ),
             icon="close",
+            asks="Reason",
             tone="danger",
             is_for_many=False,
             suits=lambda row: row.status == "pending",
