@@ -19,7 +19,7 @@ from aurora.bus import redis as clients
 from aurora.bus.groups import Entry, GroupConsumer
 from aurora.embedded.servers import Redis
 from aurora.errors import Invalid
-from aurora.models import AuditEntry, DeadLetter, OutboxEvent, ProcessedEvent
+from aurora.models import DeadLetter, OutboxEvent, ProcessedEvent
 from tests.aurora.bus.scene import STREAM, TYPE, Noting, effects, is_finished, settle
 from tests.cast import ADMIN
 from tests.waiting import until
@@ -42,7 +42,7 @@ class Bus(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        for model in (OutboxEvent, ProcessedEvent, DeadLetter, AuditEntry):
+        for model in (OutboxEvent, ProcessedEvent, DeadLetter):
             model.objects.all().delete()
         clients.client().flushdb()
         self.announced: dict[int, list[str]] = defaultdict(list)
@@ -136,7 +136,11 @@ class Bus(RuleBasedStateMachine):
             return
         try:
             until(self._is_drained)
-            assert effects() == {event_id: 1 for events in self.announced.values() for event_id in events}
+            announced = {event_id for events in self.announced.values() for event_id in events}
+            # Effects of earlier examples stay: nothing is removed from the audit trail.
+            assert {event_id: count for event_id, count in effects().items() if event_id in announced} == dict.fromkeys(
+                announced, 1
+            )
             self._require_order()
         finally:
             self.session.close()
