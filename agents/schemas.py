@@ -43,7 +43,13 @@ class AgentPatch(Body):
     reason: Text = Field("", max_length=500)
     enabled: Flag = True
     transport: Literal["builtin", "a2a"] = "builtin"
-    endpoint: Text | None = Field(None, max_length=500, json_schema_extra={"pattern": _ENDPOINT})
+    endpoint: Text | None = Field(
+        None,
+        min_length=1,
+        max_length=500,
+        examples=["https://agents.example.org/hunter"],
+        json_schema_extra={"pattern": _ENDPOINT},
+    )
     bearer: Text | None = Field(None, min_length=1, max_length=4096)
     failure_threshold: Whole | None = Field(None, ge=1, le=1000)
     reset_timeout: Number | None = Field(None, ge=0.1, le=86_400)

@@ -212,6 +212,11 @@ if IS_PRODUCTION and TRUSTED_PROXIES:
     SECURE_REDIRECT_EXEMPT = [r"^health/", r"^metrics$"]
     SECURE_HSTS_SECONDS = 365 * 24 * 3600
     SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
+if not TRUSTED_PROXIES:
+    SILENCED_SYSTEM_CHECKS = [
+        "security.W004",
+        "security.W008",
+    ]  # HSTS and the redirect are then for whatever ends TLS to send
 MAX_BODY_BYTES = env.integer("AURORA_MAX_BODY_BYTES", 10 * 1024 * 1024)
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 

@@ -56,8 +56,10 @@ def manage(*arguments: str, environment: dict[str, str], folder: Path = ROOT) ->
     return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_production_settings_pass_djangos_deployment_checks(tmp_path):
-    done = manage("check", "--deploy", "--fail-level", "DEBUG", environment=production(tmp_path))
+@pytest.mark.parametrize("proxies", ["", "10.0.0.0/8"], ids=["no proxy", "a proxy"])
+def test_production_settings_pass_djangos_deployment_checks(proxies, tmp_path):
+    environment = production(tmp_path, AURORA_TRUSTED_PROXIES=proxies)
+    done = manage("check", "--deploy", "--fail-level", "DEBUG", environment=environment)
     assert (done.returncode, done.stderr) == (0, "")
 
 

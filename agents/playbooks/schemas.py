@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints, field_validator
 
 from agents.playbooks.catalog import ACTIONS
 from agents.playbooks.states import ApprovalStatus, ConnectorKind, ExecutionStatus
-from aurora.rest.schemas import Body, PageQuery, Text, one_of
+from aurora.rest.schemas import Body, Flag, PageQuery, Text, Whole, one_of
 
 ExecutionStatusWord = Annotated[str, one_of(ExecutionStatus.values)]
 ApprovalStatusWord = Annotated[str, one_of(ApprovalStatus.values)]
@@ -40,7 +40,7 @@ class PlaybookBody(Body):
     trigger: Any = None
     steps: Any = Field(None, examples=[[{"name": "tell", "action": "notify", "parameters": {"text": "A drill"}}]])
     source: Annotated[Text, Field(max_length=262_144)] | None = None
-    enabled: bool = True
+    enabled: Flag = True
 
     @field_validator("name", "title", "description", "trigger", "steps")
     @classmethod
@@ -55,7 +55,7 @@ class ExecuteIn(Body):
 
     case_id: UUID | None = None
     alert_id: UUID | None = None
-    dry_run: bool = False
+    dry_run: Flag = False
     parameters: Parameters = Field(default={}, max_length=50)
 
     @field_validator("parameters")
@@ -67,7 +67,7 @@ class ExecuteIn(Body):
 
 
 class CancelIn(Body):
-    rollback: bool = False
+    rollback: Flag = False
 
 
 class ExecutionQuery(PageQuery):
@@ -93,10 +93,10 @@ class DecisionIn(Body):
 class ConnectorPatch(Body):
     """`PATCH /connectors/{id}`: what is absent stays, of `settings` too; those depend on the kind."""
 
-    enabled: bool = True
+    enabled: Flag = True
     actions: list[ActionWord] = Field([], max_length=8)
-    priority: int = Field(100, ge=0, le=10_000)
-    max_in_flight: int = Field(4, ge=1, le=64)
+    priority: Whole = Field(100, ge=0, le=10_000)
+    max_in_flight: Whole = Field(4, ge=1, le=64)
     settings: Parameters = {}
 
     @field_validator("settings")

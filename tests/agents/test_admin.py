@@ -142,7 +142,7 @@ def test_a_reason_goes_into_the_audit(agent):
     client = signed_in("operator")
     client.post(f"{AGENT}/do/disable/", {"text": "it cries wolf"})
     client.post(f"{AGENT}/do/force-open/", {"text": "maintenance"})
-    told = dict(AuditEntry.objects.values_list("action", "after__reason"))
+    told = dict(AuditEntry.objects.filter(target_type="agent").values_list("action", "after__reason"))
     assert told == {"agent.configured": "it cries wolf", "breaker.force_open": "maintenance"}
 
 

@@ -321,7 +321,8 @@ def test_a_probe_begun_alone_still_counts_when_redis_is_back(own_redis, join):
     own_redis.start()
     until(lambda: two.snapshot().state == "half-open")
     probe.succeed()
-    assert two.snapshot().state == "closed"
+    # At once, or with the listener's next word where the first process has not noticed yet that Redis is back.
+    until(lambda: two.snapshot().state == "closed")
 
 
 def test_a_call_admitted_in_a_process_that_went_astray_moves_nothing_in_the_shared_state(own_redis, join):
