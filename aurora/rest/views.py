@@ -113,10 +113,11 @@ class ApiView(APIView):
         if method in SAFE:
             if self.is_export and source.current() == source.DEMO:
                 raise DatabaseUnavailable("nothing is exported from the showcase")
-        elif method not in self.taken_while_down and self.permissions.get(method) != PUBLIC:
-            availability.database.require_writable()
+        elif self.permissions.get(method) != PUBLIC:
             if settings.MODE == "demo":
                 raise Denied("This is a showcase: nothing can be changed")
+            if method not in self.taken_while_down:
+                availability.database.require_writable()
 
     def check_throttles(self, request: Request) -> None:
         """DRF's place for quotas, after identity and permission: spends what the call costs. Raises RateLimited, Unavailable."""

@@ -36,8 +36,6 @@ HOLD_SECONDS = 0.5, 3.0
 CALM_SECONDS = 0.3, 1.5
 RECOVERY_SECONDS = 150.0
 HEARING_SECONDS = 20.0
-EXCUSED = {("page", 500)}
-"""The console shows its error page while PostgreSQL is away: it does not read from a stand-in yet."""
 
 _ANSWERED = range(200, 300)
 
@@ -180,8 +178,6 @@ def _accepted(record: Record) -> set[str]:
 
 def _is_unfit(kind: str, status: int) -> bool:
     """An answer that no fault excuses."""
-    if (kind, status) in EXCUSED:
-        return False
     if status >= 500:
         return status != 503
     return 400 <= status < 500 and kind != "refused"

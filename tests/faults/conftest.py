@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 from django.db import connection, connections
 
-from aurora.actors import Actor
-from aurora.identity import credentials
 from aurora.resilience import availability, spool
 from aurora.resilience.spool import Spool
 from tests.proxy import Proxy, Wire
@@ -40,20 +38,6 @@ def own_spool(settings: Any, tmp_path: Path) -> Spool:
     """A spool that is empty before the test."""
     settings.DATA_DIR = tmp_path
     return spool.shared()
-
-
-@pytest.fixture
-def known_callers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """API keys that were good stay good while PostgreSQL is away."""
-    seen: dict[str, Actor] = {}
-    ask = credentials.actor_from_api_key
-
-    def remembered(key: str, *, address: str = "") -> Actor:
-        if key not in seen:
-            seen[key] = ask(key, address=address)
-        return seen[key]
-
-    monkeypatch.setattr(credentials, "actor_from_api_key", remembered)
 
 
 def mend(wire: Proxy) -> None:

@@ -33,7 +33,7 @@ ALERT = {"title": "Beacon", "severity": "low", "source": "probe", "iocs": ["198.
 
 
 @pytest.fixture
-def sensor(transactional_db, known_callers) -> ApiClient:
+def sensor(transactional_db) -> ApiClient:
     """A program whose key was used while PostgreSQL was there."""
     client = ApiClient("api_service")
     assert client.call("GET", "/alerts").status_code == 200
