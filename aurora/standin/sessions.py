@@ -17,6 +17,7 @@ from django.contrib.sessions.backends.base import SessionBase
 from django.core import signing
 from django.http import HttpRequest, HttpResponseBase
 
+from aurora.actors import Actor
 from aurora.identity import credentials, known_good
 from aurora.resilience import availability
 from aurora.resilience.availability import DatabaseUnavailable
@@ -89,6 +90,8 @@ def _claims_of(cookies: Mapping[str, str]) -> dict[str, Any] | None:
 
 def _renew(request: HttpRequest, response: HttpResponseBase) -> None:
     user, key = request.user, request.session.session_key
+    if isinstance(user, Actor):
+        return  # a call to the API, which puts its caller there: the page that made it has claims of its own
     if not isinstance(user, User) or not user.is_authenticated or not key:
         if COOKIE in request.COOKIES:
             response.delete_cookie(COOKIE, samesite="Lax")
