@@ -28,6 +28,7 @@ from aurora.identity import accounts, credentials
 from aurora.models import AuditEntry, DeadLetter, OutboxEvent
 from aurora.rest.auth import actor_of
 from aurora.roles import ROLES, permissions_of
+from aurora.standin import source
 
 # Django's own pages of accounts would save them past the verbs that guard the last admin.
 admin.site.unregister([User, Group])
@@ -257,7 +258,7 @@ class UserAdmin(ButtonsAdmin):
     ordering = ("username",)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("auth.add_user")
+        return source.is_writable() and request.user.has_perm("auth.add_user")
 
     def changeform_view(
         self,

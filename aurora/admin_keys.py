@@ -22,6 +22,7 @@ from aurora.ids import uuid_or_none
 from aurora.models import ApiKey
 from aurora.rest.auth import actor_of
 from aurora.roles import ROLES
+from aurora.standin import source
 
 _ROTATE = Button("rotate", "Rotate", "users:manage", lambda key, actor, form: None, icon="autorenew")
 """Its press has a page of its own: the new key must be shown."""
@@ -102,7 +103,7 @@ class ApiKeyAdmin(ButtonsAdmin):
         return widgets.badge("status", "closed" if is_over else "active", "Expired" if is_over else "Active")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("aurora.add_apikey")
+        return source.is_writable() and request.user.has_perm("aurora.add_apikey")
 
     def get_urls(self) -> list[URLPattern]:
         rotate = path("<path:object_id>/rotate/", self.admin_site.admin_view(self.rotate), name="aurora_apikey_rotate")

@@ -36,7 +36,8 @@ def _summary(mode: dict[str, Any]) -> str:
         return ""
     reading = _READING[mode["read_data_source"]].format(age=_span(mode["snapshot_age_seconds"]))
     waiting = mode.get("spool_depth")
-    kept = f" {waiting:,} deliveries are kept on disk and stored when it is back." if waiting else ""
+    deliveries = "delivery is" if waiting == 1 else "deliveries are"
+    kept = f" {waiting:,} {deliveries} kept on disk and stored when it is back." if waiting else ""
     return f"{reading} Changes are refused.{kept}"
 
 
