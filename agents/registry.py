@@ -31,6 +31,14 @@ OFFERED: dict[str, tuple[str, str]] = {
         "Threat hunter",
         "Pivots over shared indicators and assets; the chain in time and tactic.",
     ),
+    AgentType.NETWORK_SECURITY: (
+        "Network security",
+        "Conversations with the outside: periodicity, volumes, tunnels; movement between hosts.",
+    ),
+    AgentType.ENDPOINT_SECURITY: (
+        "Endpoint security",
+        "Chains of processes, what stays behind, rare programs, impossible travel.",
+    ),
     AgentType.INCIDENT_RESPONDER: (
         "Incident responder",
         "Which playbook, what to contain, what needs approval and why.",

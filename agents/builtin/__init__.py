@@ -5,7 +5,15 @@ The same task over the same data gives the same answer; nothing is asked outside
 
 from __future__ import annotations
 
-from agents.builtin import incident_responder, report_generator, security_analyst, threat_hunter, threat_intel
+from agents.builtin import (
+    endpoint_security,
+    incident_responder,
+    network_security,
+    report_generator,
+    security_analyst,
+    threat_hunter,
+    threat_intel,
+)
 from agents.builtin.contract import Analysis
 from agents.states import AgentType
 
@@ -13,6 +21,8 @@ ANALYSES: dict[str, Analysis] = {
     AgentType.SECURITY_ANALYST.value: security_analyst.analyse,
     AgentType.THREAT_INTEL.value: threat_intel.analyse,
     AgentType.THREAT_HUNTER.value: threat_hunter.analyse,
+    AgentType.NETWORK_SECURITY.value: network_security.analyse,
+    AgentType.ENDPOINT_SECURITY.value: endpoint_security.analyse,
     AgentType.INCIDENT_RESPONDER.value: incident_responder.analyse,
     AgentType.REPORT_GENERATOR.value: report_generator.analyse,
 }

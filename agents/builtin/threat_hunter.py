@@ -9,6 +9,7 @@ from agents.builtin import killchain
 from agents.builtin.contract import Output, Task, Think
 from agents.builtin.hypotheses import Hypothesis, suppose
 from agents.builtin.hypotheses.stages import in_kill_chain_order, tactics_in_order
+from agents.builtin.hypotheses.supposition import as_json, joint_confidence
 from agents.builtin.neighbours import Neighbour, mention, neighbours
 from agents.builtin.pivoting import MAX_HOPS, WINDOW, Web, follow
 from agents.builtin.scope import as_ioc, distinct, scope_of
@@ -162,10 +163,7 @@ def _gap(web: Web, staged: list[Alert], tactic: str, hosts: list[str]) -> dict[s
 def _confidence(web: Web, hypotheses: list[Hypothesis]) -> tuple[float, str]:
     """The best hypothesis's, and 3 points more for each further one; without any, the more was looked at the surer."""
     if hypotheses:
-        best, more = hypotheses[0].finding, min(4, len(hypotheses) - 1)
-        value = round(min(0.97, best.confidence + 0.03 * more), 2)
-        reason = f"{best.confidence:.2f} of the best hypothesis ({best.title})"
-        return value, f"{reason}, and 0.03 for each of {many(more, 'further one')} that agree with it."
+        return joint_confidence([one.finding for one in hypotheses])
     others = len(web.alerts) - len([reach for reach in web.reached.values() if not reach.hops])
     value = round(0.5 + min(0.2, 0.02 * others), 2)
     if not others:
@@ -197,19 +195,7 @@ def _overlap(others: list[Neighbour]) -> str:
 def _data(web: Web, hypotheses: list[Hypothesis], gaps: list[dict[str, Any]]) -> dict[str, Any]:
     concerned = list({alert.id: alert for one in hypotheses for alert in one.alerts}.values())
     return {
-        "hypotheses": [
-            {
-                "kind": one.kind,
-                "title": one.finding.title,
-                "confidence": one.finding.confidence,
-                "alert_ids": [str(alert.id) for alert in one.alerts[:_MAX_SHOWN]],
-                "hosts": list(one.hosts),
-                "users": list(one.users),
-                "iocs": list(one.iocs),
-                "terms": [{"points": term.points, "reason": term.reason} for term in one.terms],
-            }
-            for one in hypotheses
-        ],
+        "hypotheses": [as_json(one, _MAX_SHOWN) for one in hypotheses],
         "chain": [_link(web, alert) for alert in web.alerts if killchain.alert_tactics(web.scope, alert)][:_MAX_SHOWN],
         "hosts": web.all_hosts(concerned),
         "host_names": web.aliases,

@@ -28,6 +28,9 @@ def _agents(settings, redis_client):
     registry.ensure_agents()
 
 
+CORE = ("security_analyst", "threat_intel", "threat_hunter", "incident_responder", "report_generator")
+
+
 def _carry_out(investigation: Investigation) -> Investigation:
     """Does what the workers do with tasks and results until nothing is queued any more."""
     while queued := list(investigation.steps.filter(status=StepStatus.QUEUED)):
@@ -66,7 +69,19 @@ def test_the_log_is_numbered_without_gap_and_names_the_evidence():
 def test_results_are_written_to_the_cases_timeline():
     done = _carry_out(investigations.start(alert_id=make_alert().id, actor=ANALYST))
     findings = done.case.timeline.filter(kind="agent_finding")
-    assert set(findings.values_list("actor", flat=True)) == set(registry.OFFERED)
+    asked = set(done.steps.values_list("agent_type", flat=True))
+    assert set(findings.values_list("actor", flat=True)) == asked
+    assert asked > {"security_analyst", "report_generator"}
+
+
+@pytest.mark.parametrize(
+    ("category", "specialist"), [("network", "network_security"), ("identity", "endpoint_security")]
+)
+def test_the_alerts_category_calls_in_its_specialist_between_hunter_and_responder(category, specialist):
+    done = _carry_out(investigations.start(alert_id=make_alert(category=category).id, actor=ANALYST))
+    stages = dict(done.steps.values_list("agent_type", "stage"))
+    assert set(stages) - set(CORE) == {specialist}
+    assert stages["threat_hunter"] < stages[specialist] < stages["incident_responder"]
 
 
 def test_the_alert_goes_from_new_to_triaged_to_investigating():

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from agents.builtin.contract import Evidence, Finding
 from agents.builtin.pivoting import Web
 from agents.builtin.reputation import Term
 from agents.builtin.scope import cite, distinct
-from agents.builtin.wording import clock, line
+from agents.builtin.wording import clock, line, many
 from cases.models import Alert
 
 _MAX_EVIDENCE = 12
@@ -41,8 +42,9 @@ def hypothesis(
     users: Iterable[str] = (),
     iocs: Iterable[str] = (),
     actions: Sequence[str] = (),
+    also: Sequence[Evidence] = (),
 ) -> Hypothesis:
-    """Confidence is the sum of the terms' points in hundredths, at most 0.95; its computation ends the detail.
+    """Confidence is the sum of the terms' points in hundredths, at most 0.95; its computation ends the detail. `also` is evidence beside the alerts.
 
     What hangs together with the start of the hunt by a thread is believed less.
     """
@@ -55,7 +57,7 @@ def hypothesis(
         title=line(title, 200),
         detail=f"{detail} Confidence in points: {sum_of}.",
         confidence=min(_CEILING, sum(term.points for term in terms)) / 100,
-        evidence=evidence(own),
+        evidence=[*also, *evidence(own)],
         techniques=distinct(technique for alert in own for technique in web.scope.of(alert).techniques),
         iocs=[row for value, row in rows.items() if value in values],
         recommended_actions=list(actions),
@@ -63,8 +65,32 @@ def hypothesis(
     return Hypothesis(kind, finding, tuple(own), tuple(hosts), tuple(users), tuple(iocs), tuple(terms))
 
 
+def as_json(one: Hypothesis, most_alerts: int = 100) -> dict[str, Any]:
+    """A hypothesis for an answer's `data`, with all of its alerts where the finding cites a few."""
+    return {
+        "kind": one.kind,
+        "title": one.finding.title,
+        "confidence": one.finding.confidence,
+        "alert_ids": [str(alert.id) for alert in one.alerts[:most_alerts]],
+        "hosts": list(one.hosts),
+        "users": list(one.users),
+        "iocs": list(one.iocs),
+        "terms": [{"points": term.points, "reason": term.reason} for term in one.terms],
+    }
+
+
+def joint_confidence(findings: Sequence[Finding]) -> tuple[float, str]:
+    """That of the most confident, and 3 points more for each further one, of four at most; with how it was computed."""
+    best, more = max(findings, key=lambda one: one.confidence), min(4, len(findings) - 1)
+    value = round(min(0.97, best.confidence + 0.03 * more), 2)
+    reason = f"{best.confidence:.2f} of the best finding ({best.title})"
+    return value, f"{reason}, and 0.03 for each of {many(more, 'further one')} that agree with it."
+
+
 def link(web: Web, alerts: Sequence[Alert]) -> float:
-    """How strongly the alerts hang together with the hunt's start (0–1); 1 when it is among them."""
+    """How strongly the alerts hang together with the hunt's start (0–1); 1 when it is among them, or when none are: a case's own file."""
+    if not alerts:
+        return 1.0
     reached = [web.reached[alert.id] for alert in alerts]
     return 1.0 if any(not reach.hops for reach in reached) else max(reach.strength for reach in reached)
 

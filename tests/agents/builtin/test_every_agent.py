@@ -27,11 +27,13 @@ def _silent(text, data):
     return None
 
 
-def test_the_five_agents_are_there_in_the_order_of_the_workflow():
+def test_the_agents_are_there_in_the_order_of_the_workflow():
     assert list(ANALYSES) == [
         AgentType.SECURITY_ANALYST,
         AgentType.THREAT_INTEL,
         AgentType.THREAT_HUNTER,
+        AgentType.NETWORK_SECURITY,
+        AgentType.ENDPOINT_SECURITY,
         AgentType.INCIDENT_RESPONDER,
         AgentType.REPORT_GENERATOR,
     ]

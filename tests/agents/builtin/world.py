@@ -16,6 +16,8 @@ SCANNER = "198.51.100.9"
 C2 = "203.0.113.77"
 C2_NAME = "cdn-sync.example"
 DROP = "203.0.113.99"
+POWERSHELL = "C:\\Windows\\System32\\WindowsPowerShell\\v1.0\\powershell.exe"
+WORD = "C:\\Program Files\\Microsoft Office\\WINWORD.EXE"
 
 
 @dataclass
@@ -52,12 +54,17 @@ def ask(
 
 
 def investigate(*, alert: Alert | None = None, case: Case | None = None) -> dict[str, Answer]:
-    """All five agents in their order, each with the outputs of those before."""
+    """All agents in their order, each with the outputs of those before."""
     answers: dict[str, Answer] = {}
     for agent_type in ANALYSES:
         earlier = {name: answer.output for name, answer in answers.items()}
         answers[agent_type] = ask(agent_type, alert=alert, case=case, earlier=earlier)
     return answers
+
+
+def sysmon(event_id: str, **eventdata: str) -> str:
+    """A record of Sysmon, or of Windows, as Wazuh hands it on."""
+    return json.dumps({"data": {"win": {"system": {"eventID": event_id}, "eventdata": eventdata}}})
 
 
 @dataclass
@@ -103,6 +110,7 @@ def intrusion() -> Intrusion:
         script=make_alert(
             title="Script file added below the upload folder", severity="medium", affected_assets=web,
             first_seen=at(59), mitre_techniques=["T1505.003"], **agent(),
+            raw=json.dumps({"syscheck": {"path": "/var/www/html/uploads/.thumb_01.php", "event": "added"}}),
         ),
         lure=make_alert(
             title="Macro-enabled document fetched", severity="low", affected_assets=["10.20.6.12", "10.10.1.11"],
@@ -112,6 +120,10 @@ def intrusion() -> Intrusion:
         macro=make_alert(
             title="Office program started PowerShell", severity="high", users=["l.brandt"], affected_assets=station,
             iocs=[C2_NAME], first_seen=at(79), mitre_techniques=["T1059.001", "T1204.002"], **agent(),
+            raw=sysmon(
+                "1", image=POWERSHELL, commandLine=f"powershell.exe -w hidden -enc {'QQBB' * 8}",
+                parentImage=WORD, parentCommandLine='"WINWORD.EXE" "invoice_2026.docm"',
+            ),
         ),
         beacon=make_alert(
             title="TLS session to newly observed domain", severity="medium", iocs=[C2, C2_NAME],
@@ -121,6 +133,7 @@ def intrusion() -> Intrusion:
         dump=make_alert(
             title="Process memory of LSASS read", severity="critical", users=["l.brandt", "svc-backup"], affected_assets=station,
             first_seen=at(121), mitre_techniques=["T1003.001"], **agent(),
+            raw=sysmon("10", sourceImage=POWERSHELL, targetImage="C:\\Windows\\System32\\lsass.exe"),
         ),
         move=make_alert(
             title="Service account logged on from a workstation", severity="high", users=["svc-backup"],
