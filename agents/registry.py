@@ -39,6 +39,11 @@ OFFERED: dict[str, tuple[str, str]] = {
         "Endpoint security",
         "Chains of processes, what stays behind, rare programs, impossible travel.",
     ),
+    AgentType.MALWARE_ANALYST: ("Malware analyst", "Hashes, files and YARA rules: family, behaviour, confidence."),
+    AgentType.FORENSIC_ANALYST: (
+        "Forensic analyst",
+        "The case's events in order with their sources: stages, gaps, evidence.",
+    ),
     AgentType.INCIDENT_RESPONDER: (
         "Incident responder",
         "Which playbook, what to contain, what needs approval and why.",

@@ -13,5 +13,6 @@ SUBJECTS = (
     "bus",
     "sockets",
     "spool",
+    "agents",
 )
 """One module each: a docstring that says what is measured against what, `TARGETS`, and `run`."""

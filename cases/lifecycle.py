@@ -46,7 +46,7 @@ def link_alert(*, alert_id: UUID, case_id: UUID, actor: Actor) -> Case:
     """Puts an alert into an open case; raises its severity to the alert's. Linking twice changes nothing. Raises Denied, Missing, Conflict."""
     actor.require("cases:write")
     with transaction.atomic():
-        alert, case = locked_alert(alert_id), _locked_case(case_id)
+        alert, case = locked_alert(alert_id), locked_case(case_id)
         if alert.case_id == case.id:
             return case
         if alert.case_id:
@@ -64,7 +64,7 @@ def change_status(*, case_id: UUID, status: str, actor: Actor, reason: str = "")
     """
     actor.require("cases:write")
     with transaction.atomic():
-        case = _locked_case(case_id)
+        case = locked_case(case_id)
         if status not in CASE_TRANSITIONS[case.status]:
             allowed = ", ".join(sorted(CASE_TRANSITIONS[case.status]))
             raise Conflict(f"A case that is {case.status} cannot become {status}; allowed: {allowed}")
@@ -86,7 +86,7 @@ def edit_case(*, case_id: UUID, changes: Mapping[str, Any], actor: Actor) -> Cas
     """Sets `title`, `description`, `severity` or `assignee` (a username or None); what is so already is no change. Raises Denied, Missing, Invalid."""
     actor.require("cases:write")
     with transaction.atomic():
-        case = _locked_case(case_id)
+        case = locked_case(case_id)
         before, after = {}, {}
         for name, value in changes.items():
             was, becomes = str(getattr(case, name) or ""), str(value or "")
@@ -109,7 +109,7 @@ def comment(*, case_id: UUID, text: str, actor: Actor) -> TimelineEntry:
     if not text.strip():
         raise Invalid("A comment needs text")
     with transaction.atomic():
-        case = _locked_case(case_id)
+        case = locked_case(case_id)
         entry = note(case=case, kind=TimelineKind.COMMENT, actor=actor.name, text=text)
         _keep(case, actor, "case.commented", {}, {"entry": str(entry.pk)})
     return entry
@@ -139,7 +139,8 @@ def _keep(case: Case, actor: Actor, action: str, before: Mapping[str, Any], afte
     outbox.announce(events.case_updated(case))
 
 
-def _locked_case(case_id: UUID) -> Case:
+def locked_case(case_id: UUID) -> Case:
+    """The case, locked until the end of the transaction. Raises Missing."""
     case = Case.objects.select_for_update(of=("self",)).select_related("assignee").filter(pk=case_id).first()
     if case is None:
         raise Missing

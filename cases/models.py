@@ -14,6 +14,7 @@ from cases.states import (
     AssetType,
     CaseStatus,
     Category,
+    CustodyAction,
     IocStatus,
     IocType,
     PivotKind,
@@ -224,6 +225,47 @@ class TimelineEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.text[:80]}"
+
+
+class Evidence(models.Model):
+    """A file kept for a case. Its content lies in the evidence store under its hash; the row says what it is and where from."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    case = models.ForeignKey(Case, on_delete=models.PROTECT, related_name="evidence")
+    sha256 = models.CharField(max_length=64, db_index=True)
+    size = models.PositiveBigIntegerField(help_text="Bytes.")
+    name = models.CharField(max_length=255, help_text="As its sender called it; never a path of ours.")
+    media_type = models.CharField(max_length=127, blank=True, help_text="As its sender declared it; never believed.")
+    description = models.TextField(blank=True)
+    added_by = models.CharField(max_length=150)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ["id"]
+        verbose_name_plural = "evidence"
+        constraints = [models.UniqueConstraint(fields=["case", "sha256"], name="evidence_once_a_case")]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.sha256[:12]})"
+
+
+class CustodyEntry(models.Model):
+    """One link of a piece of evidence's chain of custody: who had it, when, what for. Appended, never changed."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    evidence = models.ForeignKey(Evidence, on_delete=models.PROTECT, related_name="custody")
+    action = models.CharField(max_length=12, choices=CustodyAction)
+    actor = models.CharField(max_length=150)
+    note = models.TextField(blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ["id"]
+        verbose_name_plural = "custody entries"
+        constraints = [_one_of("action", CustodyAction, "custody_action_is_known")]
+
+    def __str__(self) -> str:
+        return f"{self.action} by {self.actor}"
 
 
 class IngestReceipt(models.Model):

@@ -143,3 +143,11 @@ class TimelineKind(models.TextChoices):
     PLAYBOOK = "playbook"
     APPROVAL = "approval"
     MERGED = "merged"
+    EVIDENCE = "evidence"
+
+
+class CustodyAction(models.TextChoices):
+    """What somebody did with a piece of evidence."""
+
+    COLLECTED = "collected"
+    READ = "read"

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from agents.builtin import (
     endpoint_security,
+    forensic_analyst,
     incident_responder,
+    malware_analyst,
     network_security,
     report_generator,
     security_analyst,
@@ -23,6 +25,8 @@ ANALYSES: dict[str, Analysis] = {
     AgentType.THREAT_HUNTER.value: threat_hunter.analyse,
     AgentType.NETWORK_SECURITY.value: network_security.analyse,
     AgentType.ENDPOINT_SECURITY.value: endpoint_security.analyse,
+    AgentType.MALWARE_ANALYST.value: malware_analyst.analyse,
+    AgentType.FORENSIC_ANALYST.value: forensic_analyst.analyse,
     AgentType.INCIDENT_RESPONDER.value: incident_responder.analyse,
     AgentType.REPORT_GENERATOR.value: report_generator.analyse,
 }

@@ -9,7 +9,7 @@ from typing import Any, Literal
 Think = Callable[[str, dict[str, Any]], None]
 """`think("Three alerts share 203.0.113.77", {"alert_ids": […]})`: one numbered line in the investigation's log."""
 
-EvidenceKind = Literal["alert", "ioc", "case", "pivot"]
+EvidenceKind = Literal["alert", "ioc", "case", "pivot", "file", "timeline"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A row that bears a finding out. `id` is its primary key as text; a pivot's is `kind:value`."""
+    """A row that bears a finding out. `id` is its primary key as text; a pivot's is `kind:value`, a file's that of the case's evidence."""
 
     kind: EvidenceKind
     id: str

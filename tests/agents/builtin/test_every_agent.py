@@ -34,6 +34,8 @@ def test_the_agents_are_there_in_the_order_of_the_workflow():
         AgentType.THREAT_HUNTER,
         AgentType.NETWORK_SECURITY,
         AgentType.ENDPOINT_SECURITY,
+        AgentType.MALWARE_ANALYST,
+        AgentType.FORENSIC_ANALYST,
         AgentType.INCIDENT_RESPONDER,
         AgentType.REPORT_GENERATOR,
     ]

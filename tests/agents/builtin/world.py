@@ -9,7 +9,7 @@ from typing import Any
 
 from agents.builtin import ANALYSES
 from agents.builtin.contract import Task
-from cases.models import Alert, AlertPivot, Case, Ioc
+from cases.models import Alert, AlertPivot, Case, Evidence, Ioc, TimelineEntry
 from tests.factories import NOW, make_alert, make_case
 
 SCANNER = "198.51.100.9"
@@ -166,7 +166,7 @@ def noise(number: int = 30) -> list[Alert]:
 
 def dangling(output: dict[str, Any]) -> list[dict[str, Any]]:
     """The evidence that cites what does not exist."""
-    tables = {"alert": Alert, "ioc": Ioc, "case": Case}
+    tables = {"alert": Alert, "ioc": Ioc, "case": Case, "file": Evidence, "timeline": TimelineEntry}
     missing = []
     for finding in output["findings"]:
         for cited in finding["evidence"]:
