@@ -14,11 +14,14 @@ class AgentsConfig(AppConfig):
 
     def ready(self) -> None:
         from agents import workers, working_set
+        from agents.playbooks import approvals
         from agents.playbooks import workers as playbook_workers
+        from cases import lifecycle
 
         workers.register_all()
         playbook_workers.register_all()
         working_set.register_all()
+        lifecycle.guard_closing(approvals.require_none_pending)
         post_migrate.connect(_make_agents, sender=self)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +17,13 @@ from cases import events
 from cases.models import Alert, Case, TimelineEntry
 from cases.states import CASE_TRANSITIONS, SEVERITIES, CaseStatus, TimelineKind
 from cases.triage import assignable, locked_alert
+
+_closing_guards: list[Callable[[Case], None]] = []
+
+
+def guard_closing(guard: Callable[[Case], None]) -> None:
+    """For an app above, whose work a case may wait for: `guard` is called with the locked case before it is closed, and raises Conflict."""
+    _closing_guards.append(guard)
 
 
 def open_case(*, title: str, severity: str, actor: Actor, description: str = "") -> Case:
@@ -73,6 +80,9 @@ def change_status(*, case_id: UUID, status: str, actor: Actor, reason: str = "")
         )
         if needs_reason and not reason.strip():
             raise Invalid("Closing a case needs a resolution, reopening it a reason")
+        if status == CaseStatus.CLOSED:
+            for guard in _closing_guards:
+                guard(case)
         before, case.status = case.status, status
         case.closed_at = timezone.now() if status == CaseStatus.CLOSED else None
         case.resolution = reason if status == CaseStatus.CLOSED else case.resolution

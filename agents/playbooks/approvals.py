@@ -10,6 +10,7 @@ import structlog
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connection, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from agents.playbooks import catalog, events, facts, runs
@@ -26,6 +27,7 @@ from aurora.identity.credentials import role_of
 from aurora.ids import uuid_or_none
 from aurora.models import ApiKey
 from aurora.roles import permissions_of
+from cases.models import Case
 from cases.states import TimelineKind
 
 CLOCK = system("clock")
@@ -102,6 +104,14 @@ def find(approval_id: UUID) -> Approval:
     if row is None:
         raise Missing
     return row
+
+
+def require_none_pending(case: Case) -> None:
+    """Raises Conflict while somebody is asked about a run over the case, or over one of its alerts."""
+    about = Q(execution__case=case) | Q(execution__alert__case=case)
+    pending = Approval.objects.filter(about, status=ApprovalStatus.PENDING).first()
+    if pending is not None:
+        raise Conflict(f"An approval is pending: {pending.id}; decide it, or call its run off")
 
 
 def expire_overdue() -> int:

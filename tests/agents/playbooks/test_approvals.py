@@ -16,6 +16,7 @@ from aurora.actors import Actor
 from aurora.errors import AuroraError, Conflict, Denied, Invalid
 from aurora.ids import new_id
 from aurora.models import AuditEntry, OutboxEvent
+from cases import lifecycle
 from tests.agents.playbooks.stage import begin, block, now, person, statuses, work_off, write
 from tests.cast import ANALYST, VIEWER
 
@@ -226,3 +227,13 @@ def test_of_two_decisions_at_once_one_wins_and_the_other_hears_of_it(recorder):
     assert sorted(map(str, results)) == sorted(["won", str(Conflict)])
     approval.refresh_from_db()
     assert len(approval.decisions) == 1
+
+
+def test_a_case_is_not_closed_while_somebody_is_asked(recorder):
+    execution, approval = _asked(ISOLATE)
+    case = now(execution).case
+    assert case is not None
+    with pytest.raises(Conflict, match=str(approval.id)):
+        lifecycle.change_status(case_id=case.id, status="closed", reason="done", actor=ANALYST)
+    approvals.reject(approval_id=approval.id, actor=person("lea"), reason="not needed")
+    assert lifecycle.change_status(case_id=case.id, status="closed", reason="done", actor=ANALYST).status == "closed"
