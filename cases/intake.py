@@ -8,7 +8,7 @@ transaction: two deliveries that overlap wait for each other and never deadlock.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
@@ -85,21 +85,28 @@ def ingest_records(*, source: str, records: Sequence[RawRecord], actor: Actor, r
     """As `ingest`, for records that were taken apart already. Raises Denied."""
     actor.require("alerts:ingest")
     parcel = sort(source=source, records=records, receipt=receipt or new_id())
+
+    def note(deliveries: Sequence[Delivery], _: Sequence[Stored]) -> None:
+        for delivery in deliveries:
+            figures = {"source": source, "received": delivery.received, "created": delivery.created}
+            _note_by_hand(actor, "alert.delivered", IngestReceipt(receipt=delivery.receipt), figures)
+
     with transaction.atomic():
-        (delivery,), _ = store([parcel])
-        figures = {"source": source, "received": delivery.received, "created": delivery.created}
-        _note_by_hand(actor, "alert.delivered", IngestReceipt(receipt=delivery.receipt), figures)
+        (delivery,), _ = store([parcel], note=note)
     return delivery
 
 
 def submit_alert(*, alert: NormalizedAlert, actor: Actor, receipt: UUID | None = None) -> tuple[Alert, bool]:
     """Stores one alert; returns the row and whether it is new. Raises Denied."""
     require_submitter(actor)
+
+    def note(_: Sequence[Delivery], stored: Sequence[Stored]) -> None:
+        for row, is_created in stored:
+            after = {"title": row.title, "severity": row.severity, "is_new": is_created}
+            _note_by_hand(actor, "alert.reported", row, after)
+
     with transaction.atomic():
-        _, ((row, is_created),) = store([parcel_of(alert, receipt or new_id())])
-        _note_by_hand(
-            actor, "alert.reported", row, {"title": row.title, "severity": row.severity, "is_new": is_created}
-        )
+        _, ((row, is_created),) = store([parcel_of(alert, receipt or new_id())], note=note)
     return row, is_created
 
 
@@ -141,12 +148,19 @@ def sort(*, source: str, records: Sequence[RawRecord], receipt: UUID) -> Parcel:
     return found
 
 
-def store(parcels: Sequence[Parcel]) -> tuple[list[Delivery], list[Stored]]:
-    """Writes deliveries with their receipts, in the caller's transaction: what became of each, and each distinct alert of them all."""
+def store(
+    parcels: Sequence[Parcel], *, note: Callable[[Sequence[Delivery], Sequence[Stored]], None] | None = None
+) -> tuple[list[Delivery], list[Stored]]:
+    """Writes deliveries with their receipts, in the caller's transaction: what became of each, and each distinct alert of them all.
+
+    `note` is told of both and may write about them; its statements travel with the rows.
+    """
     with _writing([alert for parcel in parcels for alert in parcel.alerts]) as stored:
         # Inside the block: the receipts travel with the rows.
         deliveries = _deliveries(parcels, {row.dedup_hash for row, is_created in stored if is_created})
         upserts.receipts([_receipt_row(delivery) for delivery in deliveries])
+        if note is not None:
+            note(deliveries, stored)
     _keep_rejects(deliveries)
     return deliveries, stored
 

@@ -160,9 +160,11 @@ def alerts_and_iocs(rows: Sequence[Alert]) -> tuple[dict[str, Outcome], IocIds]:
     if not rows:
         return {}, {}
     sent = [{name: getattr(row, name) for name, _ in _ALERT_COLUMNS} for row in rows]
-    with statements.pipeline(), statements.cursor() as alerts, statements.cursor() as iocs:
-        alerts.execute(_UPSERT_ALERTS, [_json(sent)])
-        iocs.execute(_UPSERT_IOCS, [_json(_iocs_of(rows))])
+    with statements.cursor() as alerts, statements.cursor() as iocs:
+        with statements.pipeline():
+            alerts.execute(_UPSERT_ALERTS, [_json(sent)])
+            iocs.execute(_UPSERT_IOCS, [_json(_iocs_of(rows))])
+        # Asked for within the pipeline, the answers would cost a second round trip.
         outcomes = {found[0]: Outcome(*found[1:]) for found in alerts.fetchall()}
         return outcomes, {(kind, value): ioc_id for kind, value, ioc_id in iocs.fetchall()}
 

@@ -160,6 +160,13 @@ def test_one_session_that_is_ended_is_no_outage(asker, data_dir):
     assert asker.outcomes() == {"answered"}
 
 
+def test_a_restart_between_two_requests_is_met_by_neither(asker, postgres):
+    postgres.stop()
+    postgres.start()
+    assert asker.outcomes(threads=30) == {"answered"}
+    assert asker.ask()["up"] is True
+
+
 def test_a_server_that_became_read_only_is_read_and_not_written(asker, data_dir):
     asker.ask("CREATE TABLE IF NOT EXISTS kept (id int)")
     with psycopg.connect(locations.database_url(data_dir), autocommit=True) as other:

@@ -69,7 +69,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 connection_class=WatchedConnection,
                 open=False,
                 configure=self._configure_connection,  # type: ignore[attr-defined]
-                check=ConnectionPool.check_connection,
+                check=_check,
                 **options,
             )
             pool = _pools.setdefault(self.alias, made)  # several threads may come to be the first
@@ -87,6 +87,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
             availability.database.report(error, while_connecting=True)
             availability.database.require()
             raise
+
+
+def _check(session: WatchedConnection) -> None:
+    """Raises psycopg.Error for a kept connection that leads nowhere any more. Asking the server costs each request a round trip, so only doubt asks."""
+    if not session.is_surely_alive:
+        ConnectionPool.check_connection(session)
 
 
 def _forget_pools(standing: Standing) -> None:

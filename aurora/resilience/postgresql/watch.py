@@ -7,6 +7,7 @@ slow statement is none of that: as long as the server answers others, it is left
 from __future__ import annotations
 
 import os
+import select
 import socket
 import threading
 import time
@@ -21,6 +22,8 @@ from aurora.resilience import availability
 T = TypeVar("T")
 
 _LOOK_EVERY = 0.15
+_SURE_SECONDS = 5.0
+"""How long after an answer of the server a quiet socket is taken for a living one."""
 
 log = structlog.get_logger(__name__)
 
@@ -28,12 +31,26 @@ log = structlog.get_logger(__name__)
 class WatchedConnection(psycopg.Connection[tuple[Any, ...]]):
     """A connection whose waiting is seen. All that psycopg waits for, but for connecting, passes through `wait`."""
 
+    answered_at = float("-inf")
+    """When the server last answered here, on the monotonic clock."""
+
     def wait(self, gen: Generator[Any, Any, T], *args: Any, **kwargs: Any) -> T:
         key = _waiting.begin(self)
         try:
-            return super().wait(gen, *args, **kwargs)
+            answer = super().wait(gen, *args, **kwargs)
         finally:
             _waiting.end(key)
+        self.answered_at = time.monotonic()
+        return answer
+
+    @property
+    def is_surely_alive(self) -> bool:
+        """Whether the server answered a moment ago and has said nothing since: a server that ends says so, and if it cannot, its kernel does."""
+        if time.monotonic() - self.answered_at > _SURE_SECONDS:
+            return False
+        waiting = select.poll()
+        waiting.register(self.pgconn.socket, select.POLLIN)
+        return not waiting.poll(0)
 
 
 class _Waiting:
