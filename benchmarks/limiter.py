@@ -1,7 +1,7 @@
 """One decision of the limiter over two quotas, with the figures for its headers.
 
 Against what `limits` needs for the same answer, a moving window's `hit` and `get_window_stats` for each of two limits on the same Redis, and
-against a bare PING, below which nothing that asks Redis can go. The three in turn, medians.
+against a bare PING, below which nothing that asks Redis can go. The three in turn, medians. And a hit of a caller whose refusal is remembered.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from aurora.rest.limit_headers import headers_for
 from benchmarks.figures import Figure, Target, median
 from benchmarks.installation import Installation
 
-TARGETS: tuple[Target, ...] = ()
+TARGETS = (Target(1.3, "at most", "ratio"), Target(5.0, "at most", "ours"))
 _POLICIES = (Policy("general", 100_000, 60), Policy("investigations", 100_000, 60))
 _WARM_UP = 200
 
@@ -31,9 +31,11 @@ def run(opened: Installation, *, is_quick: bool) -> list[Figure]:
     ours, theirs = _ours(), _theirs(opened)
     took = in_turn([redis.ping, ours, theirs], _WARM_UP + (500 if is_quick else 10_000))
     ping, decided, peer = (median(seconds[_WARM_UP:]) * 1e6 for seconds in took)
+    (refused,) = in_turn([_refused()], _WARM_UP + (500 if is_quick else 10_000))
     return [
         Figure("two quotas, decided, with headers", "µs", decided, "limits", peer),
-        Figure("two quotas, decided, with headers", "µs", decided, "PING", ping),
+        Figure("two quotas, decided, with headers", "µs", decided, "PING", ping, TARGETS[0]),
+        Figure("refused again", "µs", median(refused[_WARM_UP:]) * 1e6, target=TARGETS[1]),
     ]
 
 
@@ -51,6 +53,16 @@ def in_turn(calls: Sequence[Callable[[], object]], turns: int) -> list[list[floa
 def _ours() -> Callable[[], object]:
     limiter = Limiter(client(Purpose.REQUEST))
     return lambda: headers_for(limiter.hit("user:bench", _POLICIES))
+
+
+def _refused() -> Callable[[], object]:
+    """A caller that is known to be over its limit."""
+    limiter, policies = (
+        Limiter(client(Purpose.REQUEST)),
+        (Policy("general", 1, 3600), Policy("investigations", 1, 3600)),
+    )
+    limiter.hit("user:refused", policies)
+    return lambda: limiter.hit("user:refused", policies)
 
 
 def _theirs(opened: Installation) -> Callable[[], object]:

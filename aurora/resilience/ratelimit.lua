@@ -32,10 +32,21 @@ local function count_expired(key, length, horizon)
   return expired
 end
 
+local stamp = time[1] .. string.sub('000000' .. time[2], -6)
+
+-- The list's length with the hit in it. Pushing first saves asking for the length; a refused hit is taken out again.
+local function push(key)
+  local length
+  for _ = 1, cost do
+    length = call('RPUSH', key, stamp)
+  end
+  return length
+end
+
 local reply, to_expire = {0}, {}
 for i, key in ipairs(KEYS) do
   local window = ARGV[2 * i + 1] + 0
-  local length, reset = call('LLEN', key), 0
+  local length, reset = push(key) - cost, 0
   if length > 0 then
     reset = call('LINDEX', key, '0') + window - now
     if reset <= 0 then
@@ -48,7 +59,7 @@ for i, key in ipairs(KEYS) do
       -- The clock was set back, or a replica with a slower one took over. Without this the client would stay locked
       -- out for as long as the difference.
       call('DEL', key)
-      length, reset = 0, 0
+      length, reset = push(key) - cost, 0
     end
   end
   if length == 0 then
@@ -62,14 +73,13 @@ for i, key in ipairs(KEYS) do
 end
 
 if reply[1] > 0 then
+  for _, key in ipairs(KEYS) do
+    call('LTRIM', key, 0, -cost - 1)
+  end
   return reply
 end
 
-local stamp = time[1] .. string.sub('000000' .. time[2], -6)
 for i, key in ipairs(KEYS) do
-  for _ = 1, cost do
-    call('RPUSH', key, stamp)
-  end
   if to_expire[i] then
     -- Until the next trimming every hit comes within a window of now and must be kept for one more; a second on top,
     -- for expiry is counted in milliseconds and must not come early.

@@ -10,13 +10,20 @@ from redis.retry import Retry
 
 
 class CountingPool(redis.ConnectionPool):
-    """Counts how often a connection was asked for, whether or not the server could be reached."""
+    """Counts how often the limiter's script was sent for, whether or not the server could be reached."""
 
     trips = 0
 
-    def get_connection(self, *args: Any, **options: Any) -> Any:
-        self.trips += 1
-        return cast(Any, super()).get_connection(*args, **options)
+    def make_connection(self) -> Any:
+        connection = cast(Any, super()).make_connection()
+        send = connection.send_packed_command
+
+        def counted(command: Any, *args: Any, **options: Any) -> None:
+            self.trips += any(b"\r\nEVAL" in part for part in command)
+            send(command, *args, **options)
+
+        connection.send_packed_command = counted
+        return connection
 
 
 class Clock:
