@@ -17,7 +17,7 @@ from django.utils.safestring import SafeString
 from aurora.console import widgets
 from aurora.console.verbs import Button, ButtonsAdmin, Choice
 from aurora.errors import AuroraError, Invalid
-from aurora.identity import credentials
+from aurora.identity import api_keys
 from aurora.ids import uuid_or_none
 from aurora.models import ApiKey
 from aurora.rest.auth import actor_of
@@ -57,7 +57,7 @@ class ApiKeyAdmin(ButtonsAdmin):
             "revoke",
             "Revoke",
             "users:manage",
-            lambda key, actor, _: credentials.revoke_api_key(key_id=key, actor=actor),
+            lambda key, actor, _: api_keys.revoke(key_id=key, actor=actor),
             icon="key_off",
             tone="danger",
             confirm="Programs that use this key are refused from now on. A revoked key cannot be brought back.",
@@ -139,9 +139,7 @@ class ApiKeyAdmin(ButtonsAdmin):
             messages.error(request, "Choose for how long the old key stays good.")
             return HttpResponseRedirect(reverse("admin:aurora_apikey_change", args=[key_id]))
         try:
-            made = credentials.rotate_api_key(
-                key_id=key_id, overlap=timedelta(seconds=int(overlap)), actor=actor_of(request)
-            )
+            made = api_keys.rotate(key_id=key_id, overlap=timedelta(seconds=int(overlap)), actor=actor_of(request))
         except AuroraError as error:
             messages.error(request, error.detail)
             return HttpResponseRedirect(reverse("admin:aurora_apikey_changelist"))
@@ -153,7 +151,7 @@ class ApiKeyAdmin(ButtonsAdmin):
         form = ApiKeyForm(request.POST or None)
         if form.is_valid():
             try:
-                return self._shown(request, *credentials.create_api_key(**form.cleaned_data, actor=actor_of(request)))
+                return self._shown(request, *api_keys.create(**form.cleaned_data, actor=actor_of(request)))
             except Invalid as error:
                 for sentence in [fault["msg"] for fault in error.problems] or [error.detail]:
                     form.add_error(None, sentence.removeprefix("Value error, "))

@@ -165,13 +165,13 @@ def _credentials() -> tuple[str, str]:
     from django.core.management import call_command
 
     from aurora.actors import system
-    from aurora.identity import credentials
+    from aurora.identity import api_keys, credentials
 
     call_command("migrate", verbosity=0, interactive=False)
     user = User.objects.create_user(username="bench", password="bench-password-1")
     user.groups.set([Group.objects.get_or_create(name="analyst")[0]])
     token = credentials.sign_in(username="bench", password="bench-password-1").access_token
-    _, key = credentials.create_api_key(name="bench", role="api_service", expires_at=None, actor=system("bench"))
+    _, key = api_keys.create(name="bench", role="api_service", expires_at=None, actor=system("bench"))
     return key, token
 
 

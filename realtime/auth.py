@@ -22,7 +22,7 @@ from django.db import Error as DatabaseError
 from django.http import HttpRequest, parse_cookie
 
 from aurora.errors import Denied, Invalid, Unavailable
-from aurora.identity import credentials
+from aurora.identity import api_keys, credentials
 from aurora.resilience.availability import is_outage
 from aurora.rest import limits
 from aurora.rest.auth import address_of
@@ -80,7 +80,7 @@ def _pass_of(request: HttpRequest, query: Query, is_tls: bool, earlier: Pass | N
     address = address_of(request)
     scheme, _, bearer = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
     if key := request.META.get("HTTP_X_API_KEY"):
-        return Pass(credentials.actor_from_api_key(key, address=address))
+        return Pass(api_keys.actor_of(key, address=address))
     if scheme.lower() == "bearer":
         return _pass_of_token(bearer.strip(), address)
     if ticket := query.get("ticket"):

@@ -10,7 +10,7 @@ from django.contrib.auth.models import Group, User
 from django.test import Client
 
 from aurora.actors import Actor
-from aurora.identity.credentials import create_api_key
+from aurora.identity import api_keys
 from tests.promises import assert_kept
 
 PASSWORD = "correct-horse-battery"
@@ -37,7 +37,7 @@ class ApiClient(Client):
     def __init__(self, role: str | None = None, **defaults: Any) -> None:
         super().__init__(raise_request_exception=False, **defaults)
         if role:
-            _, key = create_api_key(name=f"{role}-{next(_numbers)}", role=role, expires_at=None, actor=ADMIN)
+            _, key = api_keys.create(name=f"{role}-{next(_numbers)}", role=role, expires_at=None, actor=ADMIN)
             self.defaults["HTTP_X_API_KEY"] = key
 
     def call(self, method: str, path: str, body: Any = None, **extra: Any) -> Any:

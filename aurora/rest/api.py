@@ -10,7 +10,7 @@ from pydantic import Field, StringConstraints, field_validator
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from aurora.identity import accounts, credentials
+from aurora.identity import accounts, api_keys, credentials
 from aurora.models import ApiKey, AuditEntry, DeadLetter
 from aurora.observability import health
 from aurora.rest import limits
@@ -195,7 +195,7 @@ class ApiKeys(ApiView):
         return Response(page_of(ApiKey.objects.all(), self.query(PageQuery), _key_data))
 
     def post(self, request: Request) -> Response:
-        row, key = credentials.create_api_key(**self.body(ApiKeyBody).model_dump(), actor=self.actor)
+        row, key = api_keys.create(**self.body(ApiKeyBody).model_dump(), actor=self.actor)
         return _new_key(row, key)
 
 
@@ -207,12 +207,10 @@ class ApiKeyDetail(ApiView):
 
     def patch(self, request: Request, key_id: str) -> Response:
         networks = self.body(ApiKeyPatch).networks
-        return Response(
-            _key_data(credentials.confine_api_key(key_id=uuid_of(key_id), networks=networks, actor=self.actor))
-        )
+        return Response(_key_data(api_keys.confine(key_id=uuid_of(key_id), networks=networks, actor=self.actor)))
 
     def delete(self, request: Request, key_id: str) -> Response:
-        credentials.revoke_api_key(key_id=uuid_of(key_id), actor=self.actor)
+        api_keys.revoke(key_id=uuid_of(key_id), actor=self.actor)
         return Response(status=204)
 
 
@@ -224,7 +222,7 @@ class ApiKeyRotation(ApiView):
 
     def post(self, request: Request, key_id: str) -> Response:
         overlap = timedelta(seconds=self.body(RotationBody).overlap_seconds)
-        row, key = credentials.rotate_api_key(key_id=uuid_of(key_id), overlap=overlap, actor=self.actor)
+        row, key = api_keys.rotate(key_id=uuid_of(key_id), overlap=overlap, actor=self.actor)
         return _new_key(row, key)
 
 

@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from aurora.actors import Actor
 from aurora.addresses import address_or_none
 from aurora.errors import Denied
-from aurora.identity import credentials
+from aurora.identity import api_keys, credentials
 
 _FORWARDING = ("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PORT")
 
@@ -25,7 +25,7 @@ class CredentialAuthentication(BaseAuthentication):
     def authenticate(self, request: Request) -> tuple[Actor, str] | None:
         key = request.META.get("HTTP_X_API_KEY")
         if key:
-            return _bound(credentials.actor_from_api_key(key, address=address_of(request._request))), "api_key"
+            return _bound(api_keys.actor_of(key, address=address_of(request._request))), "api_key"
         scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
         if scheme.lower() != "bearer":
             return None

@@ -20,7 +20,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
-from aurora.identity import accounts, credentials
+from aurora.identity import accounts, api_keys, credentials
 from aurora.models import ApiKey
 from aurora.rest import limits
 from aurora.rest.permissions import PUBLIC, SIGNED_IN, django_permissions_of
@@ -139,7 +139,7 @@ def _edited(**changes: Any) -> dict[str, str]:
 
 
 def _key(networks: tuple[str, ...] = (), **changes: Any) -> dict[str, str]:
-    row, key = credentials.create_api_key(name="k", role="admin", expires_at=None, actor=ADMIN, networks=networks)
+    row, key = api_keys.create(name="k", role="admin", expires_at=None, actor=ADMIN, networks=networks)
     if changes:
         ApiKey.objects.filter(pk=row.id).update(**changes)
     return {"HTTP_X_API_KEY": key}

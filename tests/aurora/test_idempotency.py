@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aurora.identity.credentials import create_api_key
+from aurora.identity import api_keys
 from tests.cast import ADMIN, ApiClient
 
 pytestmark = pytest.mark.django_db
@@ -15,7 +15,9 @@ ALERT = {"title": "t", "source": "s", "severity": "low"}
 def _sensor() -> ApiClient:
     """A client whose key has the same name as every other's."""
     client = ApiClient()
-    client.defaults["HTTP_X_API_KEY"] = create_api_key(name="edge", role="api_service", expires_at=None, actor=ADMIN)[1]
+    client.defaults["HTTP_X_API_KEY"] = api_keys.create(name="edge", role="api_service", expires_at=None, actor=ADMIN)[
+        1
+    ]
     return client
 
 

@@ -15,7 +15,7 @@ from django.test import Client
 from aurora.actors import Actor
 from aurora.bus import control, streams
 from aurora.errors import Conflict, Denied, Invalid, Missing, Unavailable
-from aurora.identity import accounts, credentials
+from aurora.identity import accounts, api_keys, credentials
 from aurora.resilience.ratelimit import Policy
 from aurora.rest import limits
 from realtime import auth, broadcaster, consumers, tickets
@@ -116,7 +116,7 @@ async def test_a_bearer_header_and_a_token_in_the_query_open_a_socket(token, red
 
 
 async def test_an_api_key_opens_a_socket_if_its_role_may(account, redis_client):
-    key = await _thread(credentials.create_api_key, name="soar", role="analyst", expires_at=None, actor=ADMIN)
+    key = await _thread(api_keys.create, name="soar", role="analyst", expires_at=None, actor=ADMIN)
     assert await is_let_in([(b"x-api-key", key[1].encode())])
     assert await code_of(Socket(application, path(), headers=[(b"x-api-key", b"aurora_key_wrong")])) == 4401
 
@@ -216,11 +216,11 @@ async def test_a_socket_ends_as_soon_as_its_account_loses_the_right_to_it(token,
 
 
 async def test_a_socket_ends_as_soon_as_its_key_is_revoked(account, redis_client, hearing):
-    row, key = await _thread(credentials.create_api_key, name="soar", role="analyst", expires_at=None, actor=ADMIN)
+    row, key = await _thread(api_keys.create, name="soar", role="analyst", expires_at=None, actor=ADMIN)
     socket = Socket(application, path(), headers=[(b"x-api-key", key.encode())])
     await socket.connect()
     await hearing()
-    await _thread(credentials.revoke_api_key, key_id=row.id, actor=ADMIN)
+    await _thread(api_keys.revoke, key_id=row.id, actor=ADMIN)
     assert await socket.close_code() == 4401
     await socket.wait(timeout=5)
 
@@ -307,15 +307,15 @@ def _clients(channel: str):
 
 async def test_nor_its_keys_even_if_a_ticket_opened_it(account, redis_client, monkeypatch):
     monkeypatch.setattr(consumers, "RECHECK_SECONDS", 0.05)
-    row, key = await _thread(credentials.create_api_key, name="soar", role="analyst", expires_at=None, actor=ADMIN)
-    ticket = tickets.issue(actor=await _thread(partial(credentials.actor_from_api_key, key)))
+    row, key = await _thread(api_keys.create, name="soar", role="analyst", expires_at=None, actor=ADMIN)
+    ticket = tickets.issue(actor=await _thread(partial(api_keys.actor_of, key)))
     sockets = [
         Socket(application, path(), headers=[(b"x-api-key", key.encode())]),
         Socket(application, path(ticket=ticket)),
     ]
     for socket in sockets:
         await socket.connect()
-    await _thread(credentials.revoke_api_key, key_id=row.id, actor=ADMIN)
+    await _thread(api_keys.revoke, key_id=row.id, actor=ADMIN)
     assert [await socket.close_code() for socket in sockets] == [4401, 4401]
     for socket in sockets:
         await socket.wait(timeout=5)

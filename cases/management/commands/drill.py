@@ -23,7 +23,7 @@ from aurora.bus.metrics import group_standings
 from aurora.embedded import drills, group, locations
 from aurora.embedded.servers import Postgres, Redis, Server
 from aurora.errors import AuroraError
-from aurora.identity import credentials
+from aurora.identity import api_keys
 from aurora.ids import new_id
 from aurora.observability.probe import LOOPBACK_OF
 from cases import drilling
@@ -46,14 +46,14 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         _require_drillable(options["part"])
         role = "admin" if options["part"] == "agent" else "api_service"
-        row, key = credentials.create_api_key(
+        row, key = api_keys.create(
             name="drill", role=role, expires_at=timezone.now() + timedelta(hours=1), actor=_ACTOR
         )
         connection.close()  # this command's own must not be among what breaks
         try:
             self._drill(options["part"], options["seconds"], key)
         finally:
-            credentials.revoke_api_key(key_id=row.id, actor=_ACTOR)
+            api_keys.revoke(key_id=row.id, actor=_ACTOR)
 
     def _drill(self, part: str, seconds: float, key: str) -> None:
         traffic = drilling.Traffic(_address(), key, source=f"drill-{new_id().hex[-12:]}")

@@ -7,7 +7,7 @@ import re
 import pytest
 from django.contrib.auth.models import User
 
-from aurora.identity.credentials import create_api_key
+from aurora.identity import api_keys
 from aurora.models import ApiKey, AuditEntry, DeadLetter, OutboxEvent
 from tests.cast import ADMIN, make_user
 from tests.console_pages import signed_in, text_of
@@ -82,7 +82,7 @@ def test_a_viewer_puts_nothing_back():
 
 
 def test_the_page_of_an_api_key_shows_no_hash():
-    key, secret = create_api_key(name="sensor", role="api_service", expires_at=None, actor=ADMIN)
+    key, secret = api_keys.create(name="sensor", role="api_service", expires_at=None, actor=ADMIN)
     shown = text_of(signed_in("admin").get(f"/admin/aurora/apikey/{key.pk}/change/"))
     assert key.prefix in shown
     assert key.key_hash not in shown
@@ -90,7 +90,7 @@ def test_the_page_of_an_api_key_shows_no_hash():
 
 
 def test_a_key_is_revoked_by_its_verb():
-    key, _ = create_api_key(name="sensor", role="api_service", expires_at=None, actor=ADMIN)
+    key, _ = api_keys.create(name="sensor", role="api_service", expires_at=None, actor=ADMIN)
     answer = signed_in("admin").post(f"/admin/aurora/apikey/{key.pk}/do/revoke/")
     assert answer.status_code == 302
     assert ApiKey.objects.get(pk=key.pk).revoked_at
@@ -229,7 +229,7 @@ def test_what_cannot_be_undone_asks_again():
 
 
 def test_an_api_key_keeps_its_capitals_in_messages():
-    key, _ = create_api_key(name="sensor", role="api_service", expires_at=None, actor=ADMIN)
+    key, _ = api_keys.create(name="sensor", role="api_service", expires_at=None, actor=ADMIN)
     assert "API key revoked." in text_of(
         signed_in("admin").post(f"/admin/aurora/apikey/{key.pk}/do/revoke/", follow=True)
     )

@@ -9,7 +9,7 @@ from django.utils import timezone
 from structlog.testing import capture_logs
 
 from aurora.errors import Denied
-from aurora.identity import credentials
+from aurora.identity import api_keys, credentials
 from aurora.models import ApiKey, AuditEntry
 from tests.cast import ADMIN, ApiClient
 from tests.console_pages import signed_in, text_of
@@ -18,9 +18,7 @@ pytestmark = pytest.mark.django_db
 
 
 def _made(**details) -> tuple[ApiKey, str]:
-    return credentials.create_api_key(
-        **{"name": "sensor", "role": "api_service", "expires_at": None, "actor": ADMIN} | details
-    )
+    return api_keys.create(**{"name": "sensor", "role": "api_service", "expires_at": None, "actor": ADMIN} | details)
 
 
 def _me(key: str, address: str = "127.0.0.1"):
@@ -90,8 +88,8 @@ def test_a_key_is_confined_later_and_that_is_in_the_audit_trail():
 
 def test_an_open_socket_of_a_key_confined_elsewhere_ends():
     row, key = _made()
-    actor = credentials.actor_from_api_key(key, address="203.0.113.9")
-    credentials.confine_api_key(key_id=row.id, networks=["192.0.2.0/24"], actor=ADMIN)
+    actor = api_keys.actor_of(key, address="203.0.113.9")
+    api_keys.confine(key_id=row.id, networks=["192.0.2.0/24"], actor=ADMIN)
     with pytest.raises(Denied):
         credentials.renewed(actor)
 
@@ -124,7 +122,7 @@ def test_rotated_without_overlap_the_old_key_ends_at_once():
 def test_an_overlap_prolongs_no_keys_life_and_the_successor_lives_as_long():
     end = timezone.now() + timedelta(hours=1)
     row, _ = _made(expires_at=end)
-    new, _ = credentials.rotate_api_key(key_id=row.id, overlap=timedelta(days=7), actor=ADMIN)
+    new, _ = api_keys.rotate(key_id=row.id, overlap=timedelta(days=7), actor=ADMIN)
     row.refresh_from_db()
     assert row.expires_at == end
     assert new.expires_at is not None
@@ -143,11 +141,11 @@ def test_a_key_that_has_ended_is_neither_rotated_nor_confined(end):
 def test_a_keys_use_is_noted_once_a_minute_and_not_at_every_request(django_assert_num_queries):
     row, key = _made()
     with django_assert_num_queries(1):  # the statement that finds the key is not one of Django's
-        credentials.actor_from_api_key(key)
+        api_keys.actor_of(key)
     with django_assert_num_queries(0):
-        credentials.actor_from_api_key(key)
+        api_keys.actor_of(key)
     ApiKey.objects.filter(pk=row.id).update(last_used_at=timezone.now() - timedelta(minutes=2))
-    credentials.actor_from_api_key(key)
+    api_keys.actor_of(key)
     row.refresh_from_db()
     assert row.last_used_at is not None
     assert timezone.now() - row.last_used_at < timedelta(minutes=1)

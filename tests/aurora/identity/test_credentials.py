@@ -9,12 +9,13 @@ from datetime import timedelta
 
 import jwt
 import pytest
+import time_machine
 from django.conf import settings as live
 from django.db import connection
 from django.utils import timezone
 
 from aurora.errors import Denied
-from aurora.identity import accounts, credentials
+from aurora.identity import accounts, api_keys, credentials
 from aurora.models import ApiKey, RefreshToken
 from tests.cast import ADMIN, PASSWORD, ApiClient, make_user
 from tests.waiting import until
@@ -69,6 +70,14 @@ def test_an_unknown_user_and_a_wrong_password_get_the_same_answer():
 def test_an_expired_token_is_refused():
     make_user("admin", "ana")
     assert _me(_token("ana", exp=int(time.time()) - 1)).status_code == 401
+
+
+def test_a_token_that_was_good_a_moment_ago_is_refused_once_it_has_expired():
+    make_user("admin", "ana")
+    token = _token("ana", exp=int(time.time()) + 60)
+    assert _me(token).status_code == 200
+    with time_machine.travel(time.time() + 61):
+        assert _me(token).status_code == 401
 
 
 def test_a_token_of_another_key_is_refused():
@@ -133,11 +142,11 @@ def test_the_table_of_refresh_tokens_holds_nothing_that_signs_in():
 
 
 def test_an_api_key_is_shown_once_and_stored_hashed():
-    row, key = credentials.create_api_key(name="sensor", role="api_service", expires_at=None, actor=ADMIN)
+    row, key = api_keys.create(name="sensor", role="api_service", expires_at=None, actor=ADMIN)
     assert key.startswith("aurora_key_")
     stored = ApiKey.objects.get(pk=row.pk)
     assert key not in {stored.key_hash, stored.prefix}
-    assert credentials.actor_from_api_key(key).role == "api_service"
+    assert api_keys.actor_of(key).role == "api_service"
 
 
 def test_an_api_key_that_would_be_dead_at_birth_is_refused():
@@ -148,16 +157,16 @@ def test_an_api_key_that_would_be_dead_at_birth_is_refused():
 
 @pytest.mark.parametrize("change", [{"revoked_at": timezone.now()}, {"expires_at": timezone.now() - timedelta(1)}])
 def test_a_dead_api_key_is_refused(change):
-    row, key = credentials.create_api_key(name="sensor", role="api_service", expires_at=None, actor=ADMIN)
+    row, key = api_keys.create(name="sensor", role="api_service", expires_at=None, actor=ADMIN)
     ApiKey.objects.filter(pk=row.pk).update(**change)
     with pytest.raises(Denied):
-        credentials.actor_from_api_key(key)
+        api_keys.actor_of(key)
 
 
 def test_the_right_prefix_with_a_wrong_secret_is_refused():
-    _, key = credentials.create_api_key(name="sensor", role="api_service", expires_at=None, actor=ADMIN)
+    _, key = api_keys.create(name="sensor", role="api_service", expires_at=None, actor=ADMIN)
     with pytest.raises(Denied):
-        credentials.actor_from_api_key(key[:-1] + ("a" if key[-1] != "a" else "b"))
+        api_keys.actor_of(key[:-1] + ("a" if key[-1] != "a" else "b"))
 
 
 def test_a_password_changed_on_the_command_line_ends_the_refresh_tokens_as_well():
