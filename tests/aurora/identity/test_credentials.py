@@ -11,6 +11,8 @@ import jwt
 import pytest
 import time_machine
 from django.conf import settings as live
+from django.contrib.auth.hashers import MD5PasswordHasher
+from django.contrib.auth.models import User
 from django.db import connection
 from django.utils import timezone
 
@@ -65,6 +67,18 @@ def test_an_unknown_user_and_a_wrong_password_get_the_same_answer():
     wrong, unknown = _sign_in(ApiClient(), user.username, "wrong"), _sign_in(ApiClient(), "nobody")
     assert wrong.status_code == unknown.status_code == 401
     assert wrong.json() == unknown.json()
+
+
+@pytest.mark.parametrize("who", ["nobody", "switched-off", "roleless", "known"])
+def test_a_refused_sign_in_hashes_one_password_whoever_it_names(who, monkeypatch):
+    User.objects.filter(pk=make_user("viewer", "switched-off").pk).update(is_active=False)
+    make_user("viewer", "roleless").groups.clear()
+    make_user("viewer", "known")
+    hashed = []
+    encode = MD5PasswordHasher.encode
+    monkeypatch.setattr(MD5PasswordHasher, "encode", lambda *args: hashed.append(1) or encode(*args))
+    assert _sign_in(ApiClient(), who, "wrong").status_code == 401
+    assert len(hashed) == 1
 
 
 def test_an_expired_token_is_refused():
