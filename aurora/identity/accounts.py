@@ -53,7 +53,10 @@ def create_account(*, username: str, password: str, role: str, actor: Actor) -> 
 
 
 def edit_account(*, username: str, changes: dict[str, Any], actor: Actor) -> User:
-    """Sets `password`, `role` or `is_active`. A change of any of them ends the account's refresh tokens. Raises Denied, Missing, Invalid, Conflict."""
+    """Sets `password`, `role` or `is_active`. A new password, or being switched off, ends whatever the account has opened; a new role counts for it at once.
+
+    Raises Denied, Missing, Invalid, Conflict.
+    """
     actor.require("users:manage")
     with transaction.atomic():
         if "role" in changes or changes.get("is_active") is False:
@@ -70,7 +73,8 @@ def edit_account(*, username: str, changes: dict[str, Any], actor: Actor) -> Use
             user.groups.set([_group(changes["role"])])
         user.is_active = changes.get("is_active", user.is_active)
         user.save()
-        _sign_out_everywhere(user)
+        if "password" in changes or not user.is_active:
+            _sign_out_everywhere(user)
         control.rights_changed(user_id=user.pk)
         before = {name: value for name, value in was.items() if name in changes}
         told = {name: "changed" if name == "password" else value for name, value in changes.items()}

@@ -1,8 +1,8 @@
 """Access and refresh tokens, the credentials of people: minting, checking, ending them. Programs have keys (`aurora.identity.api_keys`).
 
-Access tokens are JWTs (RFC 7519), HS256, claims `sub, role, exp, iat, jti`; the role counts as the account has it now, and `jti` ends in a mark of
-the password, so that a token dies with the password it was got by. So do refresh tokens, which are opaque, rotate at every use, and belong to a family: a used
-one that comes again is theft or a copy, and ends the family (RFC 9700, section 4.14.2). Whoever locks an account and its tokens locks the account first.
+Access tokens are JWTs (RFC 7519), HS256, claims `sub, role, exp, iat, jti`; the role counts as the account has it now, and `jti` ends in the family of
+the sign-in and a mark of the password, so that a token dies with either. So do refresh tokens, which are opaque, rotate at every use, and belong to the family:
+a used one that comes again is theft or a copy, and ends the family (RFC 9700, section 4.14.2), and so does signing out. Whoever locks an account and its tokens locks the account first.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from django.utils.crypto import salted_hmac
 from aurora import audit, statements
 from aurora.actors import Actor
 from aurora.addresses import is_within
+from aurora.bus import control
 from aurora.errors import Denied
 from aurora.identity import known_good
 from aurora.identity.known_good import Confirmed
@@ -44,7 +45,8 @@ _BAD_TOKEN = "Invalid or expired token"  # noqa: S105 - a sentence
 # Every request with a token asks it; composing it through the ORM takes three times as long as running it.
 _ACCOUNT = f"""
     SELECT id, password, is_superuser, array(SELECT name FROM {Group._meta.db_table} AS held
-                                   JOIN {User.groups.through._meta.db_table} ON group_id = held.id WHERE user_id = account.id)
+                                   JOIN {User.groups.through._meta.db_table} ON group_id = held.id WHERE user_id = account.id),
+           EXISTS (SELECT FROM {RefreshToken._meta.db_table} WHERE family = %s AND user_id = account.id AND revoked_at IS NULL)
     FROM {User._meta.db_table} AS account WHERE username = %s AND is_active
 """
 
@@ -100,7 +102,7 @@ def refresh(*, refresh_token: str, address: str = "") -> SignIn:
             row.used_at = timezone.now()
             row.save(update_fields=["used_at"])
             return _issue(account, family=row.family)
-        RefreshToken.objects.filter(family=row.family).update(revoked_at=timezone.now())
+        _end_family(row)
         log.warning("refresh_token_reused", user=account.username, address=address)
         audit.record(
             Actor(name=account.username, role=role_of(account), address=address), "session.reused_token", account
@@ -109,12 +111,12 @@ def refresh(*, refresh_token: str, address: str = "") -> SignIn:
 
 
 def sign_out(*, refresh_token: str) -> None:
-    """Ends the token's family. An unknown token is no error: it is as dead as it can be."""
+    """Ends the token's family, its access tokens and the sockets opened by them. An unknown token is no error: it is as dead as it can be."""
     with transaction.atomic():
         # Behind a refresh that is under way, whose new token would else outlive its family.
         _, row = _locked_token(refresh_token)
         if row is not None:
-            RefreshToken.objects.filter(family=row.family, revoked_at=None).update(revoked_at=timezone.now())
+            _end_family(row)
 
 
 def actor_from_token(token: str, *, address: str = "") -> Actor:
@@ -125,13 +127,15 @@ def actor_from_token(token: str, *, address: str = "") -> Actor:
 
 
 def _actor_of_claims(claims: dict[str, Any], address: str) -> Actor:
-    username = str(claims["sub"])
+    username, (family, mark) = str(claims["sub"]), _sign_in_of(claims)
     with statements.cursor() as cursor:
-        cursor.execute(_ACCOUNT, [username])
+        cursor.execute(_ACCOUNT, [family, username])
         found = cursor.fetchone()
-    if found is None or not hmac.compare_digest(str(claims["jti"]).rpartition(".")[2].encode(), _mark_of(found[1])):
+    if found is None:
         raise Denied(_BAD_TOKEN, is_anonymous=True)
-    user_id, _, is_superuser, groups = found
+    user_id, password, is_superuser, groups, is_signed_in = found
+    if not is_signed_in or not hmac.compare_digest(mark.encode(), _mark_of(password)):
+        raise Denied(_BAD_TOKEN, is_anonymous=True)
     return _actor(user_id, username, _widest_role(is_superuser, groups), address)
 
 
@@ -196,6 +200,11 @@ def _locked_token(refresh_token: str) -> tuple[User | None, RefreshToken | None]
     return account, tokens.select_for_update(no_key=True).first()
 
 
+def _end_family(row: RefreshToken) -> None:
+    RefreshToken.objects.filter(family=row.family, revoked_at=None).update(revoked_at=timezone.now())
+    control.rights_changed(user_id=row.user_id)
+
+
 def _mark_of(password_hash: str) -> bytes:
     """What tells a later password of an account from an earlier one, and nothing of either."""
     return salted_hmac("aurora.access_token", password_hash, algorithm="sha256").hexdigest()[:16].encode()
@@ -208,7 +217,7 @@ def _issue(user: User, *, family: UUID) -> SignIn:
         "role": role,
         "iat": now,
         "exp": now + settings.ACCESS_TOKEN_SECONDS,
-        "jti": f"{new_id()}.{_mark_of(user.password).decode()}",
+        "jti": f"{new_id()}.{family}.{_mark_of(user.password).decode()}",
     }
     token = jwt.encode(claims, settings.SECRET_KEY, algorithm="HS256")
     actor = Actor(name=user.username, role=role, user_id=user.pk)
@@ -239,6 +248,15 @@ def _claims(token: str) -> dict[str, Any]:
     if claims["exp"] <= time.time():
         raise Denied(_BAD_TOKEN, is_anonymous=True)
     return claims
+
+
+def _sign_in_of(claims: dict[str, Any]) -> tuple[UUID, str]:
+    """The family and the mark of the password. Raises Denied for what an older version of ours has signed."""
+    try:
+        _, family, mark = str(claims["jti"]).split(".")
+        return UUID(family), mark
+    except ValueError:
+        raise Denied(_BAD_TOKEN, is_anonymous=True) from None
 
 
 @lru_cache(maxsize=4096)

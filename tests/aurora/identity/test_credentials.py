@@ -138,14 +138,23 @@ def test_a_refresh_token_is_good_once_and_its_reuse_ends_the_family():
         credentials.refresh(refresh_token=first.refresh_token)
     with pytest.raises(Denied):
         credentials.refresh(refresh_token=second.refresh_token)
+    assert [_me(signed_in.access_token).status_code for signed_in in (first, second)] == [401, 401]
 
 
-def test_signing_out_ends_the_refresh_token():
+def test_signing_out_ends_all_tokens_of_that_sign_in_and_of_no_other():
     user = make_user("viewer")
-    signed_in = credentials.sign_in(username=user.username, password=PASSWORD)
-    assert ApiClient().call("POST", "/auth/logout", {"refresh_token": signed_in.refresh_token}).status_code == 204
+    here, there = (credentials.sign_in(username=user.username, password=PASSWORD) for _ in range(2))
+    later = credentials.refresh(refresh_token=here.refresh_token)
+    assert ApiClient().call("POST", "/auth/logout", {"refresh_token": later.refresh_token}).status_code == 204
+    assert [_me(signed_in.access_token).status_code for signed_in in (here, later, there)] == [401, 401, 200]
     with pytest.raises(Denied):
-        credentials.refresh(refresh_token=signed_in.refresh_token)
+        credentials.refresh(refresh_token=later.refresh_token)
+
+
+@pytest.mark.parametrize("jti", ["", "1", "a.b", "a.b.c", "a.b.c.d", 7])
+def test_a_token_of_ours_with_another_jti_is_refused(jti):
+    make_user("admin", "ana")
+    assert _me(_token("ana", jti=jti)).status_code == 401
 
 
 def test_the_table_of_refresh_tokens_holds_nothing_that_signs_in():
