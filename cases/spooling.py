@@ -22,7 +22,7 @@ from aurora.resilience import spool
 from aurora.resilience.availability import is_outage
 from aurora.resilience.spool import Accepted, Claim, Entry, Waiting
 from aurora.rest import idempotency
-from aurora.rest.bodies import decode_json
+from aurora.rest.bodies import validated
 from cases import intake
 from cases.intake import Parcel, Reject
 from cases.models import IngestReceipt
@@ -113,7 +113,7 @@ def _spooled(receipt: UUID) -> tuple[Entry | None, Unavailable | None]:
 def _parcel_of(entry: Entry) -> Parcel:
     """Taken apart as it would have been on arrival. Raises Invalid."""
     if entry.route == ALERT:
-        parcel = intake.parcel_of(alert_of(AlertIn.model_validate(decode_json(entry.payload))), entry.receipt)
+        parcel = intake.parcel_of(alert_of(validated(AlertIn, entry.payload)), entry.receipt)
     else:
         records = intake.records_of(source=entry.source, payload=entry.payload, content_type=entry.content_type)
         parcel = intake.sort(source=entry.source, records=records, receipt=entry.receipt)

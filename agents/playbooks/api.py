@@ -63,8 +63,9 @@ class PlaybookVersions(ApiView):
     calls = {"GET": Call(query=PageQuery, answers={200: Page[answers.VersionAnswer]})}
 
     def get(self, request: Request, playbook_id: str) -> Response:
+        query = self.query(PageQuery)
         rows = PlaybookVersion.objects.filter(playbook=authoring.find(uuid_of(playbook_id)))
-        return Response(page_of(rows, self.query(PageQuery), _version))
+        return Response(page_of(rows, query, _version))
 
 
 class PlaybookExecute(ApiView):
@@ -107,11 +108,13 @@ class ExecutionCancel(ApiView):
     """Calls a run off, and undoes what was completed if `rollback` says so."""
 
     permissions = {"POST": "playbooks:execute"}
-    calls = {"POST": Call(body=CancelIn, answers={200: answers.ExecutionDetailAnswer}, errors=(409,))}
+    calls = {
+        "POST": Call(body=CancelIn, is_body_optional=True, answers={200: answers.ExecutionDetailAnswer}, errors=(409,))
+    }
 
     def post(self, request: Request, execution_id: str) -> Response:
-        is_rollback = self.body(CancelIn).rollback if request._request.body.strip() else False
-        row = executions.cancel(execution_id=uuid_of(execution_id), rollback=is_rollback, actor=self.actor)
+        key, body = uuid_of(execution_id), self.body(CancelIn)
+        row = executions.cancel(execution_id=key, rollback=body.rollback, actor=self.actor)
         return Response(events.execution_detail(row))
 
 

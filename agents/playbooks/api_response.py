@@ -46,10 +46,10 @@ class ApprovalApprove(ApiView):
     """A yes, of somebody else than who asked."""
 
     permissions = {"POST": "approvals:decide"}
-    calls = {"POST": Call(body=DecisionIn, answers={200: answers.ApprovalAnswer}, errors=(409,))}
+    calls = {"POST": Call(body=DecisionIn, is_body_optional=True, answers={200: answers.ApprovalAnswer}, errors=(409,))}
 
     def post(self, request: Request, approval_id: str) -> Response:
-        reason = self.body(DecisionIn).reason if request._request.body.strip() else ""
+        reason = self.body(DecisionIn).reason
         row = approvals.approve(approval_id=uuid_of(approval_id), reason=reason, actor=self.actor)
         return Response(events.approval_data(row))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -19,16 +21,20 @@ Name = Annotated[Text, StringConstraints(min_length=1, max_length=64, pattern=r"
 Reason = Annotated[Text, Field(max_length=2_000)]
 Parameters = dict[str, Any]
 _DEEPEST = 8
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
-def _holds_nul(value: Any, depth: int = 0) -> bool:
+def _require_storable(value: Any, depth: int = 0) -> Any:
+    """The value, if PostgreSQL can hold it as jsonb: Unicode without NUL, finite numbers, nested no deeper than anybody would read."""
     if depth > _DEEPEST:
         raise ValueError(f"nested deeper than {_DEEPEST}")
-    if isinstance(value, str):
-        return "\0" in value
-    if isinstance(value, dict):
-        return any("\0" in key or _holds_nul(item, depth + 1) for key, item in value.items())
-    return isinstance(value, list) and any(_holds_nul(item, depth + 1) for item in value)
+    if isinstance(value, str) and _UNSTORABLE.search(value):
+        raise ValueError("NUL characters and halves of surrogate pairs are not allowed")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("numbers must be finite")
+    for item in (*value, *value.values()) if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _require_storable(item, depth + 1)
+    return value
 
 
 class PlaybookBody(Body):
@@ -44,10 +50,8 @@ class PlaybookBody(Body):
 
     @field_validator("name", "title", "description", "trigger", "steps")
     @classmethod
-    def _without_nul_within(cls, value: Any) -> Any:
-        if _holds_nul(value, -4):
-            raise ValueError("NUL characters are not allowed")
-        return value
+    def _can_be_stored(cls, value: Any) -> Any:
+        return _require_storable(value, -4)
 
 
 class ExecuteIn(Body):
@@ -60,10 +64,8 @@ class ExecuteIn(Body):
 
     @field_validator("parameters")
     @classmethod
-    def _without_nul_within(cls, value: Any) -> Any:
-        if _holds_nul(value):
-            raise ValueError("NUL characters are not allowed")
-        return value
+    def _can_be_stored(cls, value: Any) -> Any:
+        return _require_storable(value)
 
 
 class CancelIn(Body):
@@ -101,10 +103,8 @@ class ConnectorPatch(Body):
 
     @field_validator("settings")
     @classmethod
-    def _without_nul_within(cls, value: Any) -> Any:
-        if _holds_nul(value):
-            raise ValueError("NUL characters are not allowed")
-        return value
+    def _can_be_stored(cls, value: Any) -> Any:
+        return _require_storable(value)
 
 
 class ConnectorIn(ConnectorPatch):

@@ -30,6 +30,8 @@ class Call:
     body: type[BaseModel] | Mapping[str, Mapping[str, Any]] | None = None
     query: type[BaseModel] | None = None
     errors: tuple[int, ...] = ()
+    is_body_optional: bool = False
+    """An empty body is then one without a field."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """Request headers that mean something to this call, and what."""
 

@@ -62,7 +62,7 @@ class ContractSchema(AutoSchema):
             },
         }
         if content := self._content(call):
-            operation["requestBody"] = {"required": True, "content": content}
+            operation["requestBody"] = {"required": not call.is_body_optional, "content": content}
         return operation
 
     def get_operation_id(self) -> str:

@@ -23,18 +23,16 @@ from aurora.resilience import availability
 from aurora.resilience.availability import DatabaseUnavailable
 from aurora.resilience.ratelimit import Decision
 from aurora.rest import limits, showcase
-from aurora.rest.bodies import decode_json
+from aurora.rest.bodies import checked, validated
 from aurora.rest.calls import JSON, Call
 from aurora.rest.limit_headers import headers_for
 from aurora.rest.permissions import PUBLIC
-from aurora.rest.problems import problem, problems_of
+from aurora.rest.problems import problems_of
 from aurora.rest.schemas import NoQuery
 from aurora.standin import source
 from aurora.standin.source import SAFE
 
 Model = TypeVar("Model", bound=BaseModel)
-
-_LISTED_UNKNOWN_FIELDS = 100
 
 
 class JsonWhateverIsAccepted(BaseContentNegotiation):
@@ -80,12 +78,18 @@ class ApiView(APIView):
         """The request's JSON body as `model`. Raises Invalid in pydantic's words; UnsupportedMediaType for anything but JSON."""
         assert self._call is None or model is self._call.model  # noqa: S101 - what is read is what was declared
         self.require_media_type(lambda media_type: media_type in (JSON, ""))
-        return _validated(model, decode_json(self.request._request.body), "body")
+        body = self.request._request.body
+        if not body and self._call is not None and self._call.is_body_optional:
+            return model()
+        return validated(model, body)
 
     def query(self, model: type[Model]) -> Model:
         """The query parameters as `model`; of a repeated one the last counts, as in FastAPI."""
         assert self._call is None or model is (self._call.query or NoQuery)  # noqa: S101 - as above
-        return _validated(model, self.request.query_params.dict(), "query")
+        try:
+            return checked(model, self.request.query_params.dict())
+        except ValidationError as error:
+            raise Invalid(problems=problems_of(error, "query")) from None
 
     def require_media_type(self, is_taken: Callable[[str], bool]) -> None:
         """Raises UnsupportedMediaType unless the body's type, without its parameters and in small letters, is taken."""
@@ -141,21 +145,3 @@ def uuid_of(text: str) -> UUID:
     if found is None:
         raise Missing
     return found
-
-
-def _validated(model: type[Model], data: object, origin: str) -> Model:
-    if origin == "body" and data is None:
-        raise Invalid(problems=[problem(["body"], "Field required", "missing")])
-    try:
-        return model.model_validate(_without_most_unknown(model, data))
-    except ValidationError as error:
-        raise Invalid(problems=problems_of(error, origin)) from None
-
-
-def _without_most_unknown(model: type[BaseModel], data: object) -> object:
-    """`data` with so many unknown fields that the answer still names some: a fault for each of a million makes it a hundred times the body."""
-    if not isinstance(data, dict) or len(data) <= len(model.model_fields) + _LISTED_UNKNOWN_FIELDS:
-        return data
-    unknown = [name for name in data if name not in model.model_fields]
-    dropped = set(unknown[_LISTED_UNKNOWN_FIELDS:])
-    return {name: value for name, value in data.items() if name not in dropped}
