@@ -41,10 +41,24 @@ class Installation:
     directory: Path
     api_key: str
     access_token: str
+    postgres: Postgres
 
     def connect(self) -> psycopg.Connection[tuple[Any, ...]]:
         """A bare connection to its database, in autocommit."""
         return psycopg.connect(locations.database_url(self.directory), autocommit=True)
+
+    @contextmanager
+    def outage(self) -> Iterator[Postgres]:
+        """PostgreSQL is killed, as by a crash; the block may start it, and when it ends the server is there again, as the next benchmark expects."""
+        server = self.postgres
+        assert server.process is not None
+        server.process.kill()
+        server.process.wait()
+        try:
+            yield server
+        finally:
+            if not server.is_running():
+                server.start()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +84,15 @@ def opened() -> Iterator[Installation]:
         stack.callback(shutil.rmtree, directory, ignore_errors=True)
         sockets = locations.socket_dir(directory)
         stack.callback(shutil.rmtree, sockets, ignore_errors=True)
-        for server in (Postgres(directory / "postgres", sockets), Redis(directory / "redis", sockets)):
+        postgres, redis = Postgres(directory / "postgres", sockets), Redis(directory / "redis", sockets)
+        for server in (postgres, redis):
             stack.callback(server.stop)
             server.start()
         set_environment(directory)
         django.setup()
         stack.callback(_disconnect)
         key, token = _credentials()
-        yield Installation(directory, key, token)
+        yield Installation(directory, key, token, postgres)
 
 
 def set_environment(directory: Path) -> None:

@@ -7,19 +7,14 @@ takes, and what that caller's calls take meanwhile.
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
-from pathlib import Path
 
 import orjson
 
-from aurora.embedded import locations
-from aurora.embedded.servers import Postgres
 from benchmarks import installation
 from benchmarks.client import Connection, load
 from benchmarks.figures import Figure, Target, quantile
@@ -37,14 +32,11 @@ def run(opened: Installation, *, is_quick: bool) -> list[Figure]:
     with installation.product() as product, product.connect() as caller:
         bodies = _bodies(product, opened.api_key)
         up = _timed(caller, bodies, _STORED, _WARM_UP + calls)
-        server = _kill_postgres(opened.directory)
-        down = _timed(caller, bodies, _SPOOLED, _WARM_UP + calls)
-        rate, together = load(product.port, next(bodies), connections=200, seconds=1.0 if is_quick else 5.0)
-        server.start()
-        try:
+        with opened.outage() as server:
+            down = _timed(caller, bodies, _SPOOLED, _WARM_UP + calls)
+            rate, together = load(product.port, next(bodies), connections=200, seconds=1.0 if is_quick else 5.0)
+            server.start()
             drained, beside = _drain(product, bodies, spooled)
-        finally:
-            server.stop()
     return [
         Figure("spooled, p50", "ms", quantile(down, 0.5) * 1000, "stored", quantile(up, 0.5) * 1000, TARGETS[0]),
         Figure("spooled, p99", "ms", quantile(down, 0.99) * 1000, "stored", quantile(up, 0.99) * 1000),
@@ -56,16 +48,6 @@ def run(opened: Installation, *, is_quick: bool) -> list[Figure]:
 
 def _timed(caller: Connection, bodies: Iterator[bytes], expected: int, calls: int) -> list[float]:
     return [caller.timed(next(bodies), expected) for _ in range(calls)][_WARM_UP:]
-
-
-def _kill_postgres(directory: Path) -> Postgres:
-    """Ends the installation's server as a crash would; the one that can start it again."""
-    server = Postgres(directory / "postgres", locations.socket_dir(directory))
-    pid = server.left_behind()
-    assert pid is not None
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)  # it is this process's child, and as a zombie it would still hold its lock
-    return server
 
 
 def _drain(product: Running, bodies: Iterator[bytes], spooled: int) -> tuple[float, list[float]]:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from pathlib import Path
 
 import pytest
 
+from aurora.embedded import locations
+from aurora.embedded.servers import Postgres
 from benchmarks import SUBJECTS
 from benchmarks.figures import Figure, Target, quantile
+from benchmarks.installation import Installation
 
 
 @pytest.mark.parametrize("name", SUBJECTS)
@@ -47,3 +51,16 @@ def test_a_figure_without_a_peer_is_held_against_its_own_value():
 
 def test_a_quantile_is_a_measured_value():
     assert [quantile([3.0, 1.0, 2.0, 4.0], fraction) for fraction in (0.0, 0.5, 0.99)] == [1.0, 3.0, 4.0]
+
+
+def test_an_outage_ends_with_the_server_there_again(tmp_path: Path):
+    server = Postgres(tmp_path / "postgres", locations.socket_dir(tmp_path))
+    server.start()
+    installation = Installation(tmp_path, "", "", server)
+    try:
+        with installation.outage():
+            assert not server.is_running()
+        with installation.connect() as session:
+            assert session.execute("SELECT 1").fetchone() == (1,)
+    finally:
+        server.stop()
