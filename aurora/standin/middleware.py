@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import structlog
@@ -16,6 +17,9 @@ from aurora.standin.source import SAFE
 
 HEADER = "X-Aurora-Data-Source"
 _NO_STORE = ("/health/", "/metrics", "/static/")
+# Reading SQLite never waits for a server, but its driver lets go of the interpreter at each row and queues for it again behind every thread that
+# computes: sixteen at once take half as much work on, and a list of fifty rows up to fifty turns of 5 ms longer.
+_readers = threading.BoundedSemaphore(2)
 
 log = structlog.get_logger(__name__)
 
@@ -51,7 +55,7 @@ class StandInMiddleware:
         return unavailable(request)
 
     def _read(self, request: HttpRequest, store: str) -> HttpResponseBase:
-        with source.reading_from(store):
+        with _readers, source.reading_from(store):
             response = self._whatever_breaks(request, self.get_response(request))
         response.headers[HEADER] = store
         return response

@@ -1,4 +1,5 @@
-"""The stand-in stores as Django's database aliases, declared when first needed: a process that never loses PostgreSQL never opens one.
+"""The stand-in stores as Django's database aliases, declared when first needed. A web process makes its showcase before that
+(`aurora.warming`); a worker that never loses PostgreSQL never opens one.
 
 They are no part of `DATABASES`: nothing migrates, flushes or checks them.
 """

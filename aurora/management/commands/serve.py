@@ -8,6 +8,8 @@ import uvicorn
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
+from aurora.warming import warm_up
+
 
 class Command(BaseCommand):
     help = "Serves HTTP and WebSocket on one port."
@@ -35,4 +37,6 @@ class Command(BaseCommand):
             timeout_graceful_shutdown=5,
             backlog=2048,
         )
+        config.load()
+        warm_up()
         uvicorn.Server(config).run()
