@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,12 +18,27 @@ from aurora.bus import streams
 LAG_CAP = 1_000
 """A lag is counted up to here; more is shown as this. A server before 7.0 makes us read the entries to count them."""
 
+
+class BatchHistogram(Histogram):
+    """One that takes many observations for the price of one, which is a lock and a write to a mapped file."""
+
+    def observe_all(self, amounts: Iterable[float]) -> None:
+        """As `observe` for each."""
+        ordered, counted = sorted(amounts), 0
+        self._sum.inc(sum(ordered))
+        for bucket, bound in zip(self._buckets, self._upper_bounds, strict=True):
+            reached = bisect_right(ordered, bound)
+            if reached > counted:
+                bucket.inc(reached - counted)
+                counted = reached
+
+
 HANDLED = Counter("aurora_bus_handled_total", "Messages handled, or skipped as already handled.", ["group"])
 FAILED = Counter("aurora_bus_failed_total", "Handlings that raised.", ["group"])
 BURIED = Counter("aurora_bus_buried_total", "Messages moved to the dead letters.", ["group"])
 REDELIVERED = Counter("aurora_bus_redelivered_total", "Deliveries of a message after its first.", ["group"])
 CUT = Counter("aurora_bus_entries_cut_total", "Entries removed beyond a stream's cap, finished or not.", ["stream"])
-HANDLING = Histogram("aurora_bus_handling_seconds", "Time in the handler.", ["group"])
+HANDLING = BatchHistogram("aurora_bus_handling_seconds", "Time in the handler.", ["group"])
 PUBLISHED = Counter("aurora_outbox_published_total", "Events moved from the outbox to their streams.")
 PUBLISHING = Histogram(
     "aurora_outbox_delay_seconds", "From the event's row to its entry in Redis, of the oldest in each batch."

@@ -7,9 +7,10 @@ the handlers are.
 from __future__ import annotations
 
 import contextlib
-import queue
+import contextvars
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -43,47 +44,51 @@ class Settled:
 DONE, LEFT = Settled(is_done=True), Settled(is_done=False)
 
 
-@dataclass(slots=True)
-class _Held:
-    """An entry in hand: read or taken over, and neither acknowledged nor given up."""
-
-    entry: Entry
-    taken: float
-    started: float = 0.0
-    is_overdue: bool = False
-
-
 class Pump:
-    """`settle` handles one entry in a handler thread."""
+    """`settle` handles one entry in a handler thread. `paused` is called by a thread that finds nothing more to handle, and every tick."""
 
     def __init__(
         self,
         consumer: GroupConsumer,
         settle: Callable[[Entry], Settled],
         *,
+        paused: Callable[[], None],
         claim_seconds: float,
         concurrency: int,
         prefetch: int,
         timeout: float,
     ) -> None:
-        self._consumer, self._settle = consumer, settle
+        self._consumer, self._settle, self._paused = consumer, settle, paused
         self._concurrency, self._capacity, self._timeout = concurrency, concurrency + prefetch, timeout
         self._tick_seconds = min(LONGEST_TICK_SECONDS, claim_seconds / 3)
         self._next_tick = 0.0
         self._redis = Backoff("redis", consumer.group)
         self._lock = threading.Lock()
-        self._held: dict[str, _Held] = {}
-        self._finished: list[str] = []
+        self._held: dict[str, float] = {}
+        """Entries in hand (read or taken over, and neither acknowledged nor given up), and since when."""
         self._kept: dict[str, float] = {}
         """Entries that failed, and until when their leases are kept."""
-        self._waiting: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
+        self._overdue: set[str] = set()
+        """Entries in hand whose handlers have run longer than allowed."""
+        # Ends of a deque are taken and added in one step, so these need no lock.
+        self._waiting: deque[Entry] = deque()
+        self._finished: deque[str] = deque()
+        self._running: list[tuple[str, float]] = [_NOTHING] * concurrency
+        """What each handler thread has in its hands, and since when."""
+        self._arrived = threading.Condition()
+        self._is_closed = False
         self._has_room = threading.Event()
 
     def run(self, stop: threading.Event) -> None:
         """Until `stop`. Raises RuntimeError when a handler thread died, which only something like lack of memory can bring about."""
         threads = [
-            threading.Thread(target=self._serve, name=f"{self._consumer.group}-{number}", daemon=True)
-            for number in range(self._concurrency)
+            threading.Thread(
+                target=contextvars.copy_context().run,
+                args=(self._serve, place),
+                name=f"{self._consumer.group}-{place}",
+                daemon=True,
+            )
+            for place in range(self._concurrency)
         ]
         for thread in threads:
             thread.start()
@@ -105,6 +110,7 @@ class Pump:
 
     def _turn(self) -> None:
         if time.monotonic() >= self._next_tick:
+            self._paused()
             self._acknowledge()
             self._extend_leases()
             is_more_to_claim = self._take_over()
@@ -136,48 +142,65 @@ class Pump:
         with self._lock:
             # A group that was made again reads what we still hold a second time.
             fresh = [entry for entry in entries if entry.entry_id not in self._held]
-            self._held.update((entry.entry_id, _Held(entry, now)) for entry in fresh)
+            self._held.update((entry.entry_id, now) for entry in fresh)
             for entry in fresh if self._kept else ():
                 self._kept.pop(entry.entry_id, None)
-        for entry in fresh:
-            self._waiting.put(entry)
+        if fresh:
+            self._waiting.extend(fresh)
+            with self._arrived:
+                self._arrived.notify(len(fresh))
 
     def _extend_leases(self) -> None:
         """For all in hand but the newest, and but those that run longer than allowed: those are left to another consumer."""
         now = time.monotonic()
         with self._lock:
-            held = list(self._held.values())
+            for entry_id, began in self._running:
+                if now - began > self._timeout and entry_id in self._held and entry_id not in self._overdue:
+                    self._overdue.add(entry_id)
+                    log.error("handler_overdue", **self._names(entry_id), seconds=round(now - began, 1))
+            aged = [entry_id for entry_id, taken in self._held.items() if now - taken >= self._tick_seconds / 2]
+            leased = [entry_id for entry_id in aged if entry_id not in self._overdue]
             self._kept = {entry_id: until for entry_id, until in self._kept.items() if until > now}
-            kept = list(self._kept)
-        for one in held:
-            if one.started and not one.is_overdue and now - one.started > self._timeout:
-                one.is_overdue = True
-                log.error("handler_overdue", **self._names(one.entry), seconds=round(now - one.started, 1))
-        aged = [one for one in held if not one.is_overdue and now - one.taken >= self._tick_seconds / 2]
-        self._consumer.extend([*(one.entry.entry_id for one in aged), *kept])
+            leased += self._kept
+        self._consumer.extend(leased)
 
-    def _serve(self) -> None:
-        held, waiting, finished_enough = self._held, self._waiting, max(1, self._capacity // 2)
-        while (entry := waiting.get()) is not None:
-            # One key of a dict is read in one step: this needs no lock, as the changes below do.
-            held[entry.entry_id].started = time.monotonic()
-            settled = self._settle(entry)
-            with self._lock:
-                if settled.is_done:
-                    self._finished.append(entry.entry_id)
-                else:
-                    self._let_go(entry.entry_id, settled.kept_seconds)
-            if waiting.empty():
-                close_old_connections()
-                self._acknowledge_or_leave()
-            elif len(self._finished) >= finished_enough:
-                self._has_room.set()  # the pump acknowledges, while this thread goes on
+    def _serve(self, place: int) -> None:
+        waiting, finished, running, settle = self._waiting, self._finished, self._running, self._settle
+        finished_enough = max(1, self._capacity // 2)
+        while True:
+            try:
+                entry = waiting.popleft()
+            except IndexError:
+                running[place] = _NOTHING
+                if self._is_over_after_pause():
+                    return
+                continue
+            running[place] = (entry.entry_id, time.monotonic())
+            settled = settle(entry)
+            if settled.is_done:
+                finished.append(entry.entry_id)
+                if len(finished) >= finished_enough and not self._has_room.is_set():
+                    self._has_room.set()  # the pump acknowledges, while this thread goes on
+            else:
+                self._let_go(entry.entry_id, settled.kept_seconds)
+
+    def _is_over_after_pause(self) -> bool:
+        """Brings to an end what was handled, and waits for more; whether nothing more will come."""
+        close_old_connections()
+        self._paused()
+        self._acknowledge_or_leave()
+        with self._arrived:
+            while not self._waiting and not self._is_closed:
+                self._arrived.wait()
+            return not self._waiting
 
     def _let_go(self, entry_id: str, kept_seconds: float) -> None:
-        held = self._held.pop(entry_id)
-        # What ran too long has lost its lease already, and may be with another.
-        if kept_seconds > 0 and not held.is_overdue and len(self._kept) < LARGEST_KEPT:
-            self._kept[entry_id] = time.monotonic() + kept_seconds
+        with self._lock:
+            del self._held[entry_id]
+            # What ran too long has lost its lease already, and may be with another.
+            if kept_seconds > 0 and entry_id not in self._overdue and len(self._kept) < LARGEST_KEPT:
+                self._kept[entry_id] = time.monotonic() + kept_seconds
+            self._overdue.discard(entry_id)
         self._has_room.set()
 
     def _acknowledge_or_leave(self) -> None:
@@ -187,24 +210,24 @@ class Pump:
             self._redis.failed(error)  # the next tick tries again
 
     def _acknowledge(self) -> None:
-        with self._lock:
-            entry_ids, self._finished = self._finished, []
+        entry_ids = [self._finished.popleft() for _ in range(len(self._finished))]
         try:
             self._consumer.acknowledge(entry_ids)
         except redis.RedisError:
-            with self._lock:
-                self._finished += entry_ids
+            self._finished.extend(entry_ids)
             raise
-        with self._lock:
-            for entry_id in entry_ids:
-                self._held.pop(entry_id)
         if entry_ids:
+            with self._lock:
+                for entry_id in entry_ids:
+                    del self._held[entry_id]
+                self._overdue.difference_update(entry_ids)
             self._has_room.set()
 
     def _wind_down(self, threads: list[threading.Thread]) -> None:
         self._hand_back_unstarted()
-        for _ in threads:
-            self._waiting.put(None)
+        with self._arrived:
+            self._is_closed = True
+            self._arrived.notify_all()
         deadline = time.monotonic() + FINISH_SECONDS
         running = threads
         while running and time.monotonic() < deadline:
@@ -218,12 +241,12 @@ class Pump:
 
     def _hand_back_unstarted(self) -> None:
         entries: list[Entry] = []
-        with contextlib.suppress(queue.Empty):
-            while (entry := self._waiting.get_nowait()) is not None:
-                entries.append(entry)
+        with contextlib.suppress(IndexError):
+            while True:
+                entries.append(self._waiting.popleft())
         with self._lock:
             for entry in entries:
-                self._held.pop(entry.entry_id)
+                del self._held[entry.entry_id]
         self._unless_redis_is_away(lambda: self._consumer.hand_back(entries))
 
     def _unless_redis_is_away(self, command: Callable[[], None]) -> None:
@@ -233,5 +256,8 @@ class Pump:
         except redis.RedisError as error:
             self._redis.failed(error)
 
-    def _names(self, entry: Entry) -> dict[str, str]:
-        return {"stream": self._consumer.stream, "group": self._consumer.group, "entry_id": entry.entry_id}
+    def _names(self, entry_id: str) -> dict[str, str]:
+        return {"stream": self._consumer.stream, "group": self._consumer.group, "entry_id": entry_id}
+
+
+_NOTHING = ("", 0.0)

@@ -19,6 +19,7 @@ import enum
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections import deque
 from typing import ClassVar
 
 import redis
@@ -35,7 +36,7 @@ from aurora.bus.streams import Message
 from aurora.errors import Denied, Invalid, Unavailable
 from aurora.ids import uuid_or_none
 from aurora.models import ProcessedEvent
-from aurora.observability import tracing
+from aurora.observability import tracing, work
 from aurora.resilience.availability import is_outage
 
 LONGEST_DELAY_SECONDS = 600.0
@@ -54,7 +55,7 @@ class Worker(ABC):
     """What `handle` is given. Other types are acknowledged and skipped, or buried when no app declared them (`registry.declare_types`)."""
     concurrency: ClassVar[int] = 1
     """Handler threads. Only with one is the order of the stream kept, and only while nothing fails."""
-    prefetch: ClassVar[int] = 100
+    prefetch: ClassVar[int] = 200
     """Entries read ahead of the handlers. 0 for handlers that take seconds: what waits here, no other process can take."""
     timeout: ClassVar[float] = 300.0
     """Seconds after which a running handler loses its lease, so that another process gets the message."""
@@ -73,9 +74,13 @@ class Worker(ABC):
     def run(self, stop: threading.Event) -> None:
         claim_seconds = settings.BUS_CLAIM_SECONDS
         consumer = GroupConsumer(stream=self.stream, group=self.group, claim_seconds=claim_seconds)
+        settler = _Settler(self, consumer, stop)
+        if not settings.OTEL_ENDPOINT:
+            work.carry_trace()
         Pump(
             consumer,
-            _Settler(self, consumer, stop).settle,
+            settler.settle,
+            paused=settler.count,
             claim_seconds=claim_seconds,
             concurrency=self.concurrency,
             prefetch=self.prefetch,
@@ -100,42 +105,65 @@ def verdict_on(error: Exception) -> Verdict:
     return Verdict.RETRY
 
 
+class _Delivery(work.Work):
+    __slots__ = ("_entry", "_worker")
+
+    def __init__(self, worker: Worker, entry: Entry) -> None:
+        self._worker, self._entry = worker, entry
+
+    def names(self) -> dict[str, object]:
+        return {
+            "stream": self._worker.stream,
+            "group": self._worker.group,
+            "entry_id": self._entry.entry_id,
+            "event_id": streams.text_of(self._entry.fields, "id"),
+            "deliveries": self._entry.deliveries,
+        }
+
+    def traceparent(self) -> str:
+        return streams.text_of(self._entry.fields, "traceparent")
+
+
 class _Settler:
     """Brings one delivered entry to its end; called from the handler threads."""
 
     def __init__(self, worker: Worker, consumer: GroupConsumer, stop: threading.Event) -> None:
         self._worker, self._consumer, self._stop = worker, consumer, stop
+        self._types, self._must_note = worker.types, worker.exactly_once
         self._postgres = Backoff("postgres", worker.group)
         self._is_addressed_to_us = frozenset({"", worker.group})
         self._handled = metrics.HANDLED.labels(worker.group)
         self._handling = metrics.HANDLING.labels(worker.group)
+        self._handle = self._handle_in_span if settings.OTEL_ENDPOINT else self._handle_timed
+        self._took: deque[float] = deque()
+        """The seconds of each handling since they were last counted."""
 
     def settle(self, entry: Entry) -> Settled:
         """What is to become of the entry. Never raises: what could not be settled stays pending and comes again."""
-        worker = self._worker
-        if entry.deliveries > 1:
-            metrics.REDELIVERED.labels(worker.group).inc()
-        tokens = structlog.contextvars.bind_contextvars(
-            stream=worker.stream,
-            group=worker.group,
-            entry_id=entry.entry_id,
-            event_id=streams.text_of(entry.fields, "id"),
-            deliveries=entry.deliveries,
-        )
+        token = work.in_hand.set(_Delivery(self._worker, entry))
         try:
             return self._settle(entry)
         except Exception:  # a worker must survive that PostgreSQL or Redis is away now
             log.exception("message_left_pending")
             return LEFT
         finally:
-            structlog.contextvars.reset_contextvars(**tokens)
+            work.in_hand.reset(token)
+
+    def count(self) -> None:
+        """Adds what was handled since the last time to the metrics."""
+        took = [self._took.popleft() for _ in range(len(self._took))]
+        if took:
+            self._handled.inc(len(took))
+            self._handling.observe_all(took)
 
     def _settle(self, entry: Entry) -> Settled:
-        if entry.deliveries > settings.BUS_MAX_DELIVERIES:
-            # Nobody came as far as to count: each of its handlers was killed.
-            return self._bury(entry, "None of its deliveries came to an end")
+        if entry.deliveries > 1:
+            metrics.REDELIVERED.labels(self._worker.group).inc()
+            if entry.deliveries > settings.BUS_MAX_DELIVERIES:
+                # Nobody came as far as to count: each of its handlers was killed.
+                return self._bury(entry, "None of its deliveries came to an end")
         try:
-            message = self._read(entry)
+            message = streams.decode(self._worker.stream, entry.entry_id, entry.fields)
             if self._is_for_us(message):
                 self._handle(message)
         except Exception as error:  # noqa: BLE001 - whatever a handler raises becomes a verdict, logged there
@@ -143,36 +171,33 @@ class _Settler:
         return DONE
 
     def _is_for_us(self, message: Message) -> bool:
-        worker = self._worker
+        """Raises Invalid for what no version of this worker could handle."""
+        if message.type not in self._types and not registry.is_known_type(self._worker.stream, message.type):
+            raise Invalid(f"Unknown type `{message.type}`")
+        if self._must_note and uuid_or_none(message.id) is None:
+            raise Invalid("`id` is not a UUID")
         return (
-            message.type in worker.types and message.addressee in self._is_addressed_to_us and worker.concerns(message)
+            message.type in self._types
+            and message.addressee in self._is_addressed_to_us
+            and self._worker.concerns(message)
         )
 
-    def _read(self, entry: Entry) -> Message:
-        """Raises Invalid for what no version of this worker could handle."""
-        worker = self._worker
-        message = streams.decode(worker.stream, entry.entry_id, entry.fields)
-        if message.type not in worker.types and not registry.is_known_type(worker.stream, message.type):
-            raise Invalid(f"Unknown type `{message.type}`")
-        if worker.exactly_once and uuid_or_none(message.id) is None:
-            raise Invalid("`id` is not a UUID")
-        return message
+    def _handle_in_span(self, message: Message) -> None:
+        with tracing.span(f"{self._worker.name} {message.type}", traceparent=message.traceparent):
+            self._handle_timed(message)
 
-    def _handle(self, message: Message) -> None:
-        worker = self._worker
+    def _handle_timed(self, message: Message) -> None:
         began = time.perf_counter()
-        with tracing.span(f"{worker.name} {message.type}", traceparent=message.traceparent):
-            try:
-                is_first = self._handle_while_postgres_comes_and_goes(message)
-            except Exception as error:
-                # Here, and not in _judge, so that the line bears the trace and the event.
-                _log_failure(error)
-                raise
-            finally:
-                self._handling.observe(time.perf_counter() - began)
-            if not is_first:
-                log.debug("message_already_handled", type=message.type)
-        self._handled.inc()
+        try:
+            is_first = self._handle_while_postgres_comes_and_goes(message)
+        except Exception as error:
+            # Here, and not in _judge, so that the line is written in the span.
+            _log_failure(error)
+            self._handling.observe(time.perf_counter() - began)
+            raise
+        if not is_first:
+            log.debug("message_already_handled", type=message.type)
+        self._took.append(time.perf_counter() - began)
 
     def _handle_while_postgres_comes_and_goes(self, message: Message) -> bool:
         """Whether this was the first handling. An outage is nobody's fault and over when it is over: the message is kept, its lease extended."""
@@ -189,7 +214,7 @@ class _Settler:
                 return is_first
 
     def _handle_once(self, message: Message) -> bool:
-        if not self._worker.exactly_once:
+        if not self._must_note:
             self._worker.handle(message)
             return True
         with transaction.atomic():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import re
 from contextlib import AbstractContextManager
 
 from django.conf import settings
@@ -13,10 +11,10 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from aurora.observability import work
+
 _propagator = TraceContextTextMapPropagator()
 _tracer = trace.get_tracer("aurora")
-_TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$")
-_SAMPLED = trace.TraceFlags(trace.TraceFlags.SAMPLED)
 
 
 def start() -> None:
@@ -40,7 +38,7 @@ def current_traceparent() -> str:
 def span(name: str, *, traceparent: str = "") -> AbstractContextManager[trace.Span]:
     """A span that continues the trace of `traceparent`, or the current one when that is empty or malformed.
 
-    While nothing leaves the process it only carries the ids: a worker opens one for every message, and recording costs more than all the rest.
+    While nothing leaves the process it only carries the ids: recording costs more than what most spans are around.
     """
     if not settings.OTEL_ENDPOINT:
         return _Unrecorded(traceparent)
@@ -52,12 +50,8 @@ class _Unrecorded(AbstractContextManager[trace.Span]):
     """A span of which nothing is kept but the trace it belongs to."""
 
     def __init__(self, traceparent: str) -> None:
-        found = _TRACEPARENT.match(traceparent)
-        trace_id = int(found[1], 16) if found else 0
-        if not trace_id:
-            trace_id = trace.get_current_span().get_span_context().trace_id or random.getrandbits(128) or 1
-        ids = trace.SpanContext(trace_id, random.getrandbits(64) or 1, is_remote=False, trace_flags=_SAMPLED)
-        self._span = trace.NonRecordingSpan(ids)
+        around = trace.get_current_span().get_span_context().trace_id
+        self._span = trace.NonRecordingSpan(work.span_context(traceparent, otherwise=around))
 
     def __enter__(self) -> trace.Span:
         self._token = context.attach(trace.set_span_in_context(self._span))

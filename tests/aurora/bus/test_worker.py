@@ -9,11 +9,11 @@ import pytest
 import structlog
 from django.db import connection
 
-from aurora.bus import registry, streams
+from aurora.bus import metrics, registry, streams
 from aurora.bus.worker import LONGEST_DELAY_SECONDS, delay_after
 from aurora.errors import Conflict, Denied, Invalid, Missing, Unavailable
 from aurora.models import DeadLetter, ProcessedEvent
-from aurora.observability import tracing
+from aurora.observability import tracing, work
 from tests.aurora.bus.conftest import CLAIM_SECONDS, MAX_DELIVERIES
 from tests.aurora.bus.scene import (
     STREAM,
@@ -89,7 +89,7 @@ def test_what_failed_twice_is_not_taken_over_after_the_claim_time_already(start,
     seen: list[tuple[float, int]] = []
 
     def fail(_message):
-        seen.append((time.monotonic(), structlog.contextvars.get_contextvars()["deliveries"]))
+        seen.append((time.monotonic(), work.in_hand.get().names()["deliveries"]))
         raise RuntimeError
 
     publish(redis_client)
@@ -299,13 +299,44 @@ def test_the_handler_runs_in_the_trace_of_the_event(start, redis_client):
     assert traces[0].split("-")[1] == "a" * 32
 
 
-def test_the_handlers_log_lines_bear_the_names_of_the_message(start, redis_client):
-    bound = []
-    event_id = publish(redis_client)
-    start(Noting(lambda _message: bound.append(structlog.contextvars.get_contextvars())))
+def test_the_handlers_log_lines_bear_the_names_of_the_message_and_its_trace(start, redis_client, events):
+    log = structlog.get_logger("handler")
+    event_id = publish(redis_client, traceparent="00-" + "a" * 32 + "-" + "b" * 16 + "-01")
+    start(Noting(lambda _message: log.warning("looking", entry_id="its own")))
     until(lambda: is_finished(redis_client))
-    assert bound[0].keys() >= {"stream", "group", "entry_id", "event_id", "deliveries"}
-    assert bound[0]["event_id"] == event_id
+    [line] = events("looking")
+    assert (line["stream"], line["group"], line["event_id"], line["deliveries"]) == (STREAM, "noting", event_id, 1)
+    assert line["entry_id"] == "its own"
+    assert line["trace_id"] == "a" * 32
+
+
+def test_a_line_between_messages_bears_no_message(start, redis_client):
+    publish(redis_client)
+    consumer, [entry] = dead_consumer()
+    found = []
+    settle(Noting(lambda _message: found.append(work.in_hand.get())), consumer, entry)
+    assert found[0].names()["entry_id"] == entry.entry_id
+    assert work.in_hand.get() is None
+
+
+def test_messages_without_a_trace_have_one_of_their_own_each(start, redis_client):
+    traces = []
+    for _ in range(2):
+        publish(redis_client)
+    start(Noting(lambda _message: traces.append([tracing.current_traceparent(), tracing.current_traceparent()])))
+    until(lambda: is_finished(redis_client))
+    (first, again), (second, _) = traces
+    assert first == again
+    assert first.split("-")[1] != second.split("-")[1]
+
+
+def test_what_is_handled_is_counted_by_the_time_it_is_acknowledged(start, redis_client):
+    before = _handled()
+    for _ in range(5):
+        publish(redis_client)
+    start(Noting())
+    until(lambda: is_finished(redis_client))
+    assert _handled() == before + 5
 
 
 def test_as_many_handlers_run_at_once_as_the_worker_says(start, redis_client):
@@ -316,3 +347,7 @@ def test_as_many_handlers_run_at_once_as_the_worker_says(start, redis_client):
     ids = {publish(redis_client) for _ in range(4)}
     start(Four(lambda _message: together.wait()))
     until(lambda: set(effects()) == ids)
+
+
+def _handled():
+    return metrics.HANDLED.labels("noting")._value.get()
