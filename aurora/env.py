@@ -81,6 +81,14 @@ class Hours:
     zone: ZoneInfo
 
 
+def base_url(name: str, default: str) -> str:
+    """An HTTP address without a slash at its end, a query or credentials."""
+    value = text(name, default).rstrip("/")
+    if not re.fullmatch(r"https?://[A-Za-z0-9.\-\[\]:]+(/[\w./~-]*)?", value):
+        raise ImproperlyConfigured(f"{name}={value!r}: expected an address such as https://soc.example.org")
+    return value
+
+
 def hours(name: str, default: str) -> Hours:
     """Days, hours and a time zone, written `Mon-Fri 08:00-18:00 Europe/Berlin`."""
     value = text(name, default)

@@ -29,6 +29,11 @@ def unseal(sealed: str, *, purpose: str) -> str:
         raise Conflict("A stored secret cannot be read: the secret key has changed, set it again") from None
 
 
-def _fernet(purpose: str) -> Fernet:
+def key_for(purpose: str) -> bytes:
+    """32 bytes of the installation's key that serve this purpose alone."""
     derived = HKDF(algorithm=SHA256(), length=32, salt=None, info=f"aurora:{purpose}".encode())
-    return Fernet(base64.urlsafe_b64encode(derived.derive(settings.SECRET_KEY.encode())))
+    return derived.derive(settings.SECRET_KEY.encode())
+
+
+def _fernet(purpose: str) -> Fernet:
+    return Fernet(base64.urlsafe_b64encode(key_for(purpose)))

@@ -52,6 +52,16 @@ ALLOWED_HOSTS = env.names("AURORA_ALLOWED_HOSTS", ["127.0.0.1", "localhost", "[:
 TRUSTED_PROXIES = env.networks("AURORA_TRUSTED_PROXIES")
 HOST = env.text("AURORA_HOST", "127.0.0.1")
 PORT = env.integer("AURORA_PORT", 8000, maximum=65535)
+
+
+def _own_address() -> str:
+    """Where a browser of the installation's people finds it, as far as can be told from here."""
+    if IS_PRODUCTION:
+        return f"https://{ALLOWED_HOSTS[0].lstrip('*.') or 'localhost'}"
+    return f"http://{'127.0.0.1' if HOST in ('0.0.0.0', '::') else HOST}:{PORT}"  # noqa: S104 - compared, not listened on
+
+
+PUBLIC_URL = env.base_url("AURORA_PUBLIC_URL", _own_address())
 BOOTSTRAP_ADMIN = env.text("AURORA_BOOTSTRAP_ADMIN", "admin")
 BOOTSTRAP_PASSWORD = env.text("AURORA_BOOTSTRAP_PASSWORD")
 ACCESS_TOKEN_SECONDS = 15 * 60 if IS_PRODUCTION else 8 * 3600

@@ -53,5 +53,6 @@ urlpatterns = [
     path("api/schema", _read_only(openapi.schema), name="schema"),
     path("api/docs", SpectacularSwaggerView.as_view(**_PUBLIC_PAGE)),
     path("admin/", admin.site.urls),
+    path("", include("agents.page_urls")),
     path("", include("realtime.page_urls")),
 ]

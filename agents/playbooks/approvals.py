@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -51,6 +52,17 @@ _REJECT = f"""
 """
 
 
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """`approved`, `rejected` or `expired`, and whether a link brought it."""
+
+    word: str
+    is_by_link: bool = False
+
+    def __str__(self) -> str:
+        return self.word
+
+
 def identity_of(actor: Actor) -> str:
     """Who somebody is when it matters that two are not the same: names of API keys need not be unique."""
     return f"key:{actor.key_id}" if actor.key_id else actor.name
@@ -84,16 +96,26 @@ def is_granted(execution: Execution, step: ExecutionStep, spec: Step) -> bool:
     return False
 
 
-def approve(*, approval_id: UUID, actor: Actor, reason: str = "") -> Approval:
+def approve(*, approval_id: UUID, actor: Actor, reason: str = "", is_by_link: bool = False) -> Approval:
     """One person's yes; the last that is needed lets the step go on. Raises Denied, Missing, Conflict."""
-    return _decide(approval_id, actor, reason, verdict="approved")
+    return _decide(approval_id, actor, reason, _Verdict("approved", is_by_link))
 
 
-def reject(*, approval_id: UUID, actor: Actor, reason: str) -> Approval:
+def reject(*, approval_id: UUID, actor: Actor, reason: str, is_by_link: bool = False) -> Approval:
     """One person's no, which ends it: the step fails. Raises Denied, Missing, Conflict, Invalid without a reason."""
     if not reason.strip():
         raise Invalid("A rejection needs a reason")
-    return _decide(approval_id, actor, reason, verdict="rejected")
+    return _decide(approval_id, actor, reason, _Verdict("rejected", is_by_link))
+
+
+def may_decide(identity: str) -> bool:
+    """Whether who goes by `identity_of` may decide approvals now."""
+    key_id = uuid_or_none(identity.removeprefix("key:")) if identity.startswith("key:") else None
+    if key_id is not None:
+        key = ApiKey.objects.filter(pk=key_id, revoked_at=None).first()
+        return key is not None and PERMISSION in permissions_of(key.role)
+    user = User.objects.filter(username=identity, is_active=True).first()
+    return user is not None and PERMISSION in permissions_of(role_of(user))
 
 
 def find(approval_id: UUID) -> Approval:
@@ -150,14 +172,14 @@ def _request(execution: Execution, step: ExecutionStep, needed: catalog.Approval
     outbox.announce(events.approval_requested(approval))
 
 
-def _decide(approval_id: UUID, actor: Actor, reason: str, *, verdict: str) -> Approval:
+def _decide(approval_id: UUID, actor: Actor, reason: str, verdict: _Verdict) -> Approval:
     actor.require(PERMISSION)
     with transaction.atomic():
         # The run first, as the engine does; the update decides which of two that come at once is the first.
         execution = runs.locked(find(approval_id).execution_id)
         if find(approval_id).needed > 1 and actor.key_id is not None:
             raise Denied("What cannot be undone is decided by people, not by programs")
-        if not _written(approval_id, actor, reason, verdict):
+        if not _written(approval_id, actor, reason, verdict.word):
             raise _refusal(find(approval_id), actor)
         approval = find(approval_id)
         approval.execution = execution
@@ -191,14 +213,17 @@ def _refusal(approval: Approval, actor: Actor) -> Exception:
     return Conflict("You have approved it already; another person has to")
 
 
-def _tell(approval: Approval, actor: Actor, verdict: str, reason: str) -> None:
+def _tell(approval: Approval, actor: Actor, verdict: _Verdict, reason: str) -> None:
     told = f"{approval.step.name} ({approval.action}) {verdict} by {actor.name}"
+    if verdict.is_by_link:
+        told += ", by link"
     if approval.status == ApprovalStatus.PENDING:
         told += f", {approval.granted} of {approval.needed}"
     runs.note(
         approval.execution, told + (f": {reason}" if reason else ""), step=approval.step, kind=TimelineKind.APPROVAL
     )
-    audit.record(actor, f"approval.{verdict}", approval, after={"status": approval.status, "reason": reason})
+    after = {"status": approval.status, "reason": reason} | ({"by": "link"} if verdict.is_by_link else {})
+    audit.record(actor, f"approval.{verdict}", approval, after=after)
     outbox.announce(events.approval_decided(approval))
 
 
@@ -227,7 +252,7 @@ def _expire(approval_id: UUID) -> bool:
             return False
         approval = find(approval_id)
         approval.execution = execution
-        _tell(approval, CLOCK, "expired", "nobody decided in time")
+        _tell(approval, CLOCK, _Verdict("expired"), "nobody decided in time")
         _go_on(approval, execution, "not decided in time")
     return True
 
@@ -251,15 +276,6 @@ def _check_again(approval: Approval, step: ExecutionStep, needed: catalog.Approv
     """Between the decision and the act things change: what was approved, who may approve, how many it takes."""
     if approval.parameters != step.parameters:
         raise Invalid("What was approved is not what would be done now")
-    holding = {one["by"] for one in approval.decisions if one["verdict"] == "approved" and _may_decide(one["by"])}
+    holding = {one["by"] for one in approval.decisions if one["verdict"] == "approved" and may_decide(one["by"])}
     if len(holding - {approval.requester}) < max(needed.people, approval.needed):
         raise Invalid("The approval no longer holds: somebody who gave it may not decide any more")
-
-
-def _may_decide(identity: str) -> bool:
-    key_id = uuid_or_none(identity.removeprefix("key:")) if identity.startswith("key:") else None
-    if key_id is not None:
-        key = ApiKey.objects.filter(pk=key_id, revoked_at=None).first()
-        return key is not None and PERMISSION in permissions_of(key.role)
-    user = User.objects.filter(username=identity, is_active=True).first()
-    return user is not None and PERMISSION in permissions_of(role_of(user))

@@ -326,16 +326,21 @@ class AutomationRule(models.Model):
 
 
 class ApprovalLink(models.Model):
-    """A link by which one person may decide one approval once. Only a hash of it is kept."""
+    """A link by which one person may decide one approval once, and whether it reached them. Only a hash of it is kept."""
 
     digest = models.CharField(max_length=64, primary_key=True)
     approval = models.ForeignKey(Approval, on_delete=models.CASCADE, related_name="links")
+    connector = models.ForeignKey(Connector, on_delete=models.CASCADE, null=True, related_name="links")
     username = models.CharField(max_length=150)
     created_at = models.DateTimeField(default=timezone.now)
+    told_of = models.UUIDField(null=True, blank=True, help_text="The announcement that it was last sent for.")
+    told_at = models.DateTimeField(null=True, blank=True)
+    error = models.TextField(blank=True, help_text="Why it could not be sent.")
     used_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         app_label = "agents"
+        ordering = ["username", "created_at"]
 
     def __str__(self) -> str:
         return f"{self.username} {self.approval_id}"

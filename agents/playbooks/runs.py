@@ -98,7 +98,7 @@ def settle_undo(
         note(execution, f"Undone: {step.name} ({step.action})", step=step)
     else:
         log.error("playbook_rollback_failed", execution=str(execution.id), step=step.name, error=error)
-        text = f"To do by hand: undo {step.name} ({step.action} on {_targets(step)}), its rollback failed: {error}"
+        text = f"To do by hand: undo {step.name} ({step.action} on {targets_of(step.parameters)}), its rollback failed: {error}"
         note(execution, text, step=step)
     advance(execution)
 
@@ -159,6 +159,16 @@ def note(
     prefix = f"[dry run] {text}" if execution.dry_run else text
     lifecycle.note(case=execution.case, kind=kind, actor=AUTHOR, text=prefix, data=data)
     outbox.announce(case_events.case_updated(execution.case))
+
+
+def targets_of(parameters: Mapping[str, Any]) -> str:
+    """On what a step acts, short enough for a line."""
+    for value in parameters.values():
+        if value:
+            items = value if isinstance(value, list) else [value]
+            more = f" and {len(items) - 5} more" if len(items) > 5 else ""
+            return ", ".join(str(item)[:120] for item in items[:5]) + more
+    return "nothing named"
 
 
 def _queue_ready(steps: list[ExecutionStep]) -> None:
@@ -243,15 +253,5 @@ def _note_end(execution: Execution, step: ExecutionStep) -> None:
     if step.status in _CAME_TO_NOTHING:
         text += f": {step.error}"
     elif step.status == StepState.COMPLETED:
-        text += f": {_targets(step)}"
+        text += f": {targets_of(step.parameters)}"
     note(execution, text, step=step)
-
-
-def _targets(step: ExecutionStep) -> str:
-    """On what the step acted, short enough for a line."""
-    for value in step.parameters.values():
-        if value:
-            items = value if isinstance(value, list) else [value]
-            more = f" and {len(items) - 5} more" if len(items) > 5 else ""
-            return ", ".join(str(item)[:120] for item in items[:5]) + more
-    return "nothing named"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 
 from django.conf import settings
+from django.http import HttpRequest
 from opentelemetry import context, trace
 from opentelemetry.instrumentation.django import DjangoInstrumentor
 from opentelemetry.sdk.resources import Resource
@@ -25,7 +26,7 @@ def start() -> None:
     trace.set_tracer_provider(provider)
     if settings.OTEL_ENDPOINT:
         _export(provider)
-    DjangoInstrumentor().instrument(middleware_position=1)
+    DjangoInstrumentor().instrument(middleware_position=1, request_hook=_without_query)
 
 
 def current_traceparent() -> str:
@@ -59,6 +60,15 @@ class _Unrecorded(AbstractContextManager[trace.Span]):
 
     def __exit__(self, *_error: object) -> None:
         context.detach(self._token)
+
+
+def _without_query(recorded: trace.Span, request: HttpRequest) -> None:
+    """As in the log: a query may hold a token."""
+    if not recorded.is_recording() or not request.META.get("QUERY_STRING"):
+        return
+    recorded.set_attribute("http.url", request.build_absolute_uri(request.path))
+    recorded.set_attribute("http.target", request.path)
+    recorded.set_attribute("url.query", "")
 
 
 def _export(provider: TracerProvider) -> None:

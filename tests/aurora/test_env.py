@@ -37,6 +37,21 @@ def test_a_word_outside_of_the_choice_is_refused(monkeypatch):
         env.choice("AURORA_X", "local", ["local", "production"])
 
 
+@pytest.mark.parametrize("text", ["https://soc.example.org", "http://127.0.0.1:8000", "https://example.org/soc"])
+def test_an_address_loses_the_slash_at_its_end(monkeypatch, text):
+    monkeypatch.setenv("AURORA_X", f"{text}/")
+    assert env.base_url("AURORA_X", "") == text
+
+
+@pytest.mark.parametrize(
+    "text", ["soc.example.org", "ftp://soc.example.org", "https://u:p@soc.example.org", "https://a?b=c"]
+)
+def test_an_address_that_is_none_is_refused_with_its_name(monkeypatch, text):
+    monkeypatch.setenv("AURORA_X", text)
+    with pytest.raises(ImproperlyConfigured, match="AURORA_X"):
+        env.base_url("AURORA_X", "")
+
+
 def test_networks_are_addresses_or_networks(monkeypatch):
     monkeypatch.setenv("AURORA_X", "10.0.0.0/8, 192.0.2.7,2001:db8::/32")
     assert env.networks("AURORA_X") == ["10.0.0.0/8", "192.0.2.7", "2001:db8::/32"]

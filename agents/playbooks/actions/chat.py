@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,7 +14,7 @@ from agents.playbooks.actions.contract import ConnectorSettings, Order, Wired
 from aurora.errors import Invalid
 
 SERVES = frozenset({"notify"})
-SECRETS = frozenset({"urls"})
+SECRETS = frozenset({"urls", "approvers"})
 
 _HOSTED = frozenset(
     {
@@ -33,13 +34,18 @@ _OWN = frozenset(
 
 class Settings(ConnectorSettings):
     urls: list[str] = Field(min_length=1, max_length=20, description="As apprise writes them; they hold tokens.")
+    approvers: dict[str, str] = Field(
+        {},
+        max_length=50,
+        description="Account → a place that nobody else reads: where its link goes when an approval is wanted.",
+    )
 
 
 def act(order: Order, wired: Wired) -> dict[str, Any]:
     """Tells all rooms. One that does not take it makes the whole fail, and a further attempt tells all of them again."""
     if order.undo:
         raise Invalid("What was told cannot be untold")
-    rooms = _rooms(wired)
+    rooms = _rooms([wired.settings.approvers[order.to]] if order.to else wired.settings.urls)
     subject = " ".join(str(order.parameters.get("subject") or "AuroraSOC").split())[:200]
     text = f"{order.parameters.get('text') or subject}\n{order.why}"
     if not rooms.notify(title=subject, body=text, body_format=apprise.NotifyFormat.TEXT):
@@ -49,12 +55,13 @@ def act(order: Order, wired: Wired) -> dict[str, Any]:
 
 def check(wired: Wired) -> str:
     """Looks at the addresses alone: a message that says nothing would still ring telephones."""
-    return f"{len(_rooms(wired))} rooms; nothing was sent"
+    rooms = _rooms([*wired.settings.urls, *wired.settings.approvers.values()])
+    return f"{len(rooms)} rooms; nothing was sent"
 
 
-def _rooms(wired: Wired) -> apprise.Apprise:
+def _rooms(urls: Iterable[str]) -> apprise.Apprise:
     rooms = apprise.Apprise()
-    for url in wired.settings.urls:
+    for url in urls:
         parts = urlsplit(url)
         if parts.scheme in _OWN:
             http.allowed_address(parts.hostname or "", parts.port or 443)

@@ -19,7 +19,10 @@ class ConnectorSettings(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Something to be done once under `key`, however often it is asked for. `undo`: take back what was done under the step's own key."""
+    """Something to be done once under `key`, however often it is asked for. `undo`: take back what was done under the step's own key.
+
+    `to`: of the connector's `approvers` the one to be told, instead of everybody.
+    """
 
     action: str
     key: str
@@ -27,6 +30,7 @@ class Order:
     undo: bool = False
     timeout: float = 30.0
     why: str = ""
+    to: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property

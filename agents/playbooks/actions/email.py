@@ -27,10 +27,13 @@ class Settings(ConnectorSettings):
     password: str = Field("", max_length=1000)
     sender: Mailbox
     recipients: list[Mailbox] = Field(min_length=1, max_length=50)
+    approvers: dict[str, Mailbox] = Field(
+        {}, max_length=50, description="Account → mailbox: who is sent a link when an approval is wanted."
+    )
 
 
 def act(order: Order, wired: Wired) -> dict[str, Any]:
-    """Sends one mail to the recipients that the connector, or the step's `to`, names."""
+    """Sends one mail to the connector's recipients, or to the one approver that the order is for."""
     if order.undo:
         raise Invalid("What was told cannot be untold")
     message = _message(order, wired.settings)
@@ -50,7 +53,7 @@ def _message(order: Order, settings: Settings) -> EmailMessage:
     message = EmailMessage()
     message["Subject"] = subject
     message["From"] = settings.sender
-    message["To"] = ", ".join(settings.recipients)
+    message["To"] = settings.approvers[order.to] if order.to else ", ".join(settings.recipients)
     message["Date"] = formatdate()
     message["Message-ID"] = f"<{order.key}@{settings.sender.rpartition('@')[2]}>"
     message["Auto-Submitted"] = "auto-generated"
