@@ -15,7 +15,8 @@ from django.utils.safestring import SafeString
 from aurora.console import widgets
 from aurora.console.records import RecordAdmin
 from aurora.console.verbs import Button, ButtonsAdmin
-from cases import handover, lifecycle, pages, triage
+from cases import case_page, handover, lifecycle, pages, triage
+from cases.case_buttons import CASE_BUTTONS
 from cases.filters import AssigneeFilter, OpenFilter, SeenFilter, SourceFilter
 from cases.models import Alert, Case, IngestReceipt, IngestReject, Ioc
 from cases.observables import refang
@@ -172,40 +173,6 @@ class AlertAdmin(ButtonsAdmin):
         return format_html('<a class="au-link" href="{}">{}</a>', _case_url(alert.case), alert.case.reference)
 
 
-CASE_BUTTONS = (
-    Button(
-        "status",
-        "Change status",
-        "cases:write",
-        lambda key, actor, form: lifecycle.change_status(
-            case_id=key, status=form.get("status", ""), actor=actor, reason=form.get("reason", "")[:4000]
-        ),
-        is_for_many=False,
-        done="status changed",
-    ),
-    Button(
-        "comment",
-        "Comment",
-        "cases:write",
-        lambda key, actor, form: lifecycle.comment(
-            case_id=key, text=form.get("text", "").strip()[:10_000], actor=actor
-        ),
-        is_for_many=False,
-        done="commented on",
-    ),
-    Button(
-        "assign",
-        "Assign",
-        "cases:write",
-        handover.assign_case,
-        icon="person_add",
-        is_for_many=False,
-        choices=handover.assignees,
-        done="assigned",
-    ),
-)
-
-
 @admin.register(Case)
 class CaseAdmin(ButtonsAdmin):
     """Cases with everything that happened to them."""
@@ -232,7 +199,7 @@ class CaseAdmin(ButtonsAdmin):
         forms = {button.name: url for button, url, _ in context.pop("buttons")}
         # As a case lives: the first is chosen unless somebody chooses, and a case is not closed by a press without thought.
         next_statuses = [status for status in CaseStatus.values if status in CASE_TRANSITIONS[row.status]]
-        return {**context, **pages.case_page(row), "forms": forms, "next_statuses": next_statuses}
+        return {**context, **case_page.case_page(row), "forms": forms, "next_statuses": next_statuses}
 
     @admin.display(description="Severity", ordering=GRAVITY)
     def severity_badge(self, case: Case) -> SafeString:

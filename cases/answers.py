@@ -8,7 +8,15 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, RootModel
 
 from aurora.rest.schemas import Answer, Id, one_of
-from cases.schemas import AlertStatusWord, CaseStatusWord, IocStatusWord, IocTypeWord, SeverityWord, TlpWord
+from cases.schemas import (
+    AlertStatusWord,
+    CaseStatusWord,
+    IocStatusWord,
+    IocTypeWord,
+    SeverityWord,
+    TaskStatusWord,
+    TlpWord,
+)
 from cases.states import AssetType, Category, TimelineKind
 
 Count = Annotated[int, Field(ge=0)]
@@ -163,6 +171,23 @@ class TimelineAnswer(Answer):
     text: str = Field(examples=["Asked the user: not her."])
     data: dict[str, Any]
     created_at: datetime
+
+
+class CaseTaskAnswer(Answer):
+    """Something to be done for a case."""
+
+    id: Id
+    case_id: Id
+    title: str = Field(examples=["Ask the user about the download"])
+    description: str
+    status: TaskStatusWord
+    assignee: str | None
+    due_at: datetime | None
+    created_by: str = Field(examples=["ana"], description="A user's name, or the part of the product that left it.")
+    created_at: datetime
+    updated_at: datetime
+    done_by: str | None
+    done_at: datetime | None
 
 
 class IocAnswer(Answer):

@@ -15,7 +15,7 @@ from aurora.errors import Conflict, Invalid, Missing
 from cases import events, evidence_store, lifecycle
 from cases.models import Case, CustodyEntry, Evidence
 from cases.normalizers.fields import clean
-from cases.states import CaseStatus, CustodyAction, TimelineKind
+from cases.states import CustodyAction, TimelineKind
 
 MAX_NAME = 255
 
@@ -28,13 +28,16 @@ def add_evidence(
     The file is on disk before the row is written: a row without its file must never be, a file without a row harms nobody.
     """
     actor.require("cases:write")
-    _require_open(Case.objects.filter(pk=case_id).first())
+    case = Case.objects.filter(pk=case_id).first()
+    if case is None:
+        raise Missing
+    lifecycle.require_open(case)
     sha256, size = evidence_store.keep(chunks)
     if not size:
         raise Invalid("The file is empty")
     with transaction.atomic():
         case = lifecycle.locked_case(case_id)
-        _require_open(case)
+        lifecycle.require_open(case)
         if Evidence.objects.filter(case=case, sha256=sha256).exists():
             raise Conflict(f"The case already has this file (SHA-256 {sha256})")
         row = Evidence.objects.create(
@@ -85,10 +88,3 @@ def plain_name(name: str) -> str:
 
 def _pass_on(row: Evidence, action: str, actor: Actor, note: str) -> None:
     CustodyEntry.objects.create(evidence=row, action=action, actor=actor.name, note=note, created_at=timezone.now())
-
-
-def _require_open(case: Case | None) -> None:
-    if case is None:
-        raise Missing
-    if case.status == CaseStatus.CLOSED:
-        raise Conflict("The case is closed; reopen it first")

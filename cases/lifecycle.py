@@ -15,7 +15,7 @@ from aurora.bus import outbox
 from aurora.errors import Conflict, Invalid, Missing
 from cases import events
 from cases.models import Alert, Case, TimelineEntry
-from cases.states import CASE_TRANSITIONS, SEVERITIES, CaseStatus, TimelineKind
+from cases.states import CASE_TRANSITIONS, SEVERITIES, CaseStatus, TaskStatus, TimelineKind
 from cases.triage import assignable, locked_alert
 
 _closing_guards: list[Callable[[Case], None]] = []
@@ -58,8 +58,7 @@ def link_alert(*, alert_id: UUID, case_id: UUID, actor: Actor) -> Case:
             return case
         if alert.case_id:
             raise Conflict(f"The alert already belongs to case {alert.case_id}")
-        if case.status == CaseStatus.CLOSED:
-            raise Conflict("The case is closed; reopen it first")
+        require_open(case)
         _link(alert, case, actor)
     return case
 
@@ -86,7 +85,7 @@ def change_status(*, case_id: UUID, status: str, actor: Actor, reason: str = "")
         before, case.status = case.status, status
         case.closed_at = timezone.now() if status == CaseStatus.CLOSED else None
         case.resolution = reason if status == CaseStatus.CLOSED else case.resolution
-        text = f"Status {before} → {status}" + (f": {reason}" if reason else "")
+        text = f"Status {before} → {status}" + (f": {reason}" if reason else "") + _left_open(case)
         _keep(case, actor, "case.status_changed", {"status": before}, {"status": status})
         note(case=case, kind=TimelineKind.STATUS_CHANGED, actor=actor.name, text=text)
     return case
@@ -142,11 +141,28 @@ def _link(alert: Alert, case: Case, actor: Actor) -> None:
     outbox.announce(events.alert_updated(alert))
 
 
+def _left_open(case: Case) -> str:
+    """What closing leaves undone is said where the closing is told; it keeps nobody from it."""
+    left = case.tasks.filter(status=TaskStatus.OPEN).count() if case.status == CaseStatus.CLOSED else 0
+    return f" ({left} {'task' if left == 1 else 'tasks'} left open)" if left else ""
+
+
 def _keep(case: Case, actor: Actor, action: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    audit.record(actor, action, case, before=dict(before), after=dict(after))
+    announce_change(case)
+
+
+def announce_change(case: Case) -> None:
+    """Keeps the locked case as it is now and tells of it, in the caller's transaction."""
     case.updated_at = timezone.now()
     case.save()
-    audit.record(actor, action, case, before=dict(before), after=dict(after))
     outbox.announce(events.case_updated(case))
+
+
+def require_open(case: Case) -> None:
+    """Raises Conflict for a case that takes nothing in any more."""
+    if case.status == CaseStatus.CLOSED:
+        raise Conflict("The case is closed; reopen it first")
 
 
 def locked_case(case_id: UUID) -> Case:

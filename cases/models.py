@@ -19,6 +19,7 @@ from cases.states import (
     IocType,
     PivotKind,
     Severity,
+    TaskStatus,
     TimelineKind,
     Tlp,
 )
@@ -225,6 +226,33 @@ class TimelineEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.text[:80]}"
+
+
+class CaseTask(models.Model):
+    """Something to be done for a case, by whom and until when."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    case = models.ForeignKey(Case, on_delete=models.CASCADE, related_name="tasks")
+    title = models.CharField(max_length=500)
+    description = models.TextField(blank=True)
+    status = models.CharField(max_length=5, choices=TaskStatus, default=TaskStatus.OPEN)
+    assignee = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    due_at = models.DateTimeField(null=True, blank=True)
+    created_by = models.CharField(max_length=150)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(default=timezone.now, editable=False)
+    done_by = models.CharField(max_length=150, blank=True, editable=False)
+    done_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        ordering = ["id"]
+        verbose_name = "task"
+        constraints = [_one_of("status", TaskStatus, "task_status_is_known")]
+
+    def __str__(self) -> str:
+        return self.title
 
 
 class Evidence(models.Model):

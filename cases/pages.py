@@ -1,4 +1,4 @@
-"""What the console's pages of one alert, case or IOC show: their queries, and values made fit to be read."""
+"""What the console's pages of one alert or IOC show: their queries, and values made fit to be read."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ from aurora.ids import uuid_or_none
 from aurora.standin import source
 from cases.attack import tactic_name, technique
 from cases.correlation import Related, Relation, related_alerts
-from cases.models import Alert, AlertIoc, AlertPivot, AlertSighting, Case, Ioc, TimelineEntry
+from cases.models import Alert, AlertIoc, AlertPivot, AlertSighting, Ioc
 from cases.observables import defang, refang
-from cases.states import IocType, TimelineKind
+from cases.states import IocType
 
 SHOWN = 50
 """Related rows on one page; lists have the rest."""
-TIMELINE_SHOWN = 300
 RELATED_WITHIN = timedelta(hours=24)
 RELATED_SHOWN = 8
 SIGHTINGS_SHOWN = 20
@@ -31,21 +30,7 @@ LONG_VALUE = 60
 # Other in every record of a sensor, and told by the sighting's time already.
 _NEVER_ALIKE = frozenset({"flow_id", "flow_start", "wazuh_id", "rule_firedtimes", "tx_id"})
 
-_BY_AGENTS = (TimelineKind.AGENT_FINDING, TimelineKind.AGENT_FAILED)
 _IOC_LABELS = dict(IocType.choices)
-_TIMELINE_ICONS = {
-    TimelineKind.OPENED: "flag",
-    TimelineKind.ALERT_LINKED: "add_link",
-    TimelineKind.AGENT_FINDING: "smart_toy",
-    TimelineKind.AGENT_FAILED: "error",
-    TimelineKind.INVESTIGATION: "travel_explore",
-    TimelineKind.STATUS_CHANGED: "swap_horiz",
-    TimelineKind.ASSIGNED: "person_add",
-    TimelineKind.COMMENT: "chat",
-    TimelineKind.PLAYBOOK: "play_circle",
-    TimelineKind.APPROVAL: "gavel",
-    TimelineKind.MERGED: "merge",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +81,7 @@ def alert_page(alert: Alert) -> dict[str, Any]:
     return {
         "facts": _alert_facts(alert),
         "indicators": _indicators(alert),
-        "techniques": [technique_line(value) for value in _texts(alert.mitre_techniques)],
+        "techniques": [technique_line(value) for value in texts(alert.mitre_techniques)],
         "related": [_related_line(alert, one) for one in _related(alert)],
         "related_within": widgets.span(RELATED_WITHIN),
         "sightings": [_sighting_line(alert, one) for one in _sightings(alert)],
@@ -105,24 +90,6 @@ def alert_page(alert: Alert) -> dict[str, Any]:
         "metadata": [_sensor_field(str(key), value) for key, value in sorted(_mapping(alert.metadata).items())],
         "raw": pretty.record(alert.raw),
         "raw_length": len(alert.raw),
-    }
-
-
-def case_page(case: Case) -> dict[str, Any]:
-    """Everything the page of a case shows besides its buttons."""
-    alerts = case.alerts.select_related("assignee").defer("raw", "metadata", "description")
-    entries = list(case.timeline.order_by("-id")[: TIMELINE_SHOWN + 1])
-    left_out = case.timeline.count() - TIMELINE_SHOWN if len(entries) > TIMELINE_SHOWN else 0
-    alerts_shown = list(alerts[:SHOWN])
-    names = [name for alert in alerts_shown for name in _texts(alert.mitre_techniques)]
-    return {
-        "facts": _case_facts(case),
-        "timeline": [_timeline_line(entry) for entry in entries[:TIMELINE_SHOWN]],
-        "left_out": left_out,
-        "alerts": alerts_shown,
-        "alert_count": case.alerts.count(),
-        "techniques": [technique_line(name) for name in dict.fromkeys(names)],
-        "indicators": _case_indicators(case),
     }
 
 
@@ -185,8 +152,8 @@ def _alert_facts(alert: Alert) -> Facts:
         ("Source", alert.source),
         ("Category", widgets.words(alert.category)),
         ("Asset type", widgets.words(alert.asset_type) or widgets.NOTHING),
-        ("Assets", widgets.chips(_texts(alert.affected_assets), shown=20)),
-        ("Users", widgets.chips(_texts(alert.users), shown=20)),
+        ("Assets", widgets.chips(texts(alert.affected_assets), shown=20)),
+        ("Users", widgets.chips(texts(alert.users), shown=20)),
         ("Count", f"{alert.count:,}"),
         ("Assignee", alert.assignee.username if alert.assignee else widgets.NOTHING),
         ("First seen", widgets.when(alert.first_seen)),
@@ -195,24 +162,6 @@ def _alert_facts(alert: Alert) -> Facts:
         ("Acknowledged", widgets.when(alert.acknowledged_at)),
         ("Resolved", widgets.when(alert.resolved_at)),
     ]
-
-
-def _case_facts(case: Case) -> Facts:
-    return [
-        ("Reference", case.reference),
-        ("Confidence", widgets.percent(case.confidence or None)),
-        ("Assignee", case.assignee.username if case.assignee else widgets.NOTHING),
-        ("Opened by", case.opened_by),
-        ("Opened", widgets.when(case.created_at)),
-        ("Updated", widgets.when(case.updated_at)),
-        ("Closed", widgets.when(case.closed_at)),
-    ]
-
-
-def _timeline_line(entry: TimelineEntry) -> tuple[TimelineEntry, str, str]:
-    """The entry, its icon and its author: agents go by their type's words, people by their names as they are written."""
-    author = widgets.words(entry.actor) if entry.kind in _BY_AGENTS else entry.actor
-    return entry, _TIMELINE_ICONS.get(TimelineKind(entry.kind), "circle"), author
 
 
 def _indicators(alert: Alert) -> list[Indicator]:
@@ -224,11 +173,6 @@ def _indicators(alert: Alert) -> list[Indicator]:
     ]
 
 
-def _case_indicators(case: Case) -> list[Indicator]:
-    rows = Ioc.objects.filter(alert_links__alert__case=case).distinct()[:SHOWN]
-    return [Indicator(ioc_label(row.type), defanged(row), row) for row in rows]
-
-
 def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
@@ -237,7 +181,7 @@ def _mappings(value: object) -> Iterable[Mapping[str, Any]]:
     return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
-def _texts(value: object) -> list[str]:
+def texts(value: object) -> list[str]:
     return [str(entry) for entry in value] if isinstance(value, list) else []
 
 

@@ -11,9 +11,9 @@ from django.utils import timezone
 from aurora.errors import Missing
 from cases.attack import technique
 from cases.events import alert_data, case_data
-from cases.models import Alert, AlertPivot, Case, IngestReject, Ioc, TimelineEntry
+from cases.models import Alert, AlertPivot, Case, CaseTask, IngestReject, Ioc, TimelineEntry
 from cases.observables import classify, refang
-from cases.schemas import AlertQuery, CaseQuery, IocQuery, RejectQuery
+from cases.schemas import AlertQuery, CaseQuery, CaseTaskQuery, IocQuery, RejectQuery
 from cases.states import IocStatus
 
 _LONG_TEXTS = ("description", "raw", "metadata")
@@ -106,6 +106,31 @@ def timeline_data(entry: TimelineEntry) -> dict[str, Any]:
         "text": entry.text,
         "data": entry.data,
         "created_at": entry.created_at,
+    }
+
+
+def tasks(case_id: UUID, query: CaseTaskQuery) -> QuerySet[CaseTask]:
+    """What is to be done for a case, to be ordered by the caller. Raises Missing."""
+    if not Case.objects.filter(pk=case_id).exists():
+        raise Missing
+    rows = CaseTask.objects.filter(case_id=case_id).select_related("assignee")
+    return rows.filter(status=query.status) if query.status else rows
+
+
+def task_data(task: CaseTask) -> dict[str, Any]:
+    return {
+        "id": task.id,
+        "case_id": task.case_id,
+        "title": task.title,
+        "description": task.description,
+        "status": task.status,
+        "assignee": task.assignee.username if task.assignee else None,
+        "due_at": task.due_at,
+        "created_by": task.created_by,
+        "created_at": task.created_at,
+        "updated_at": task.updated_at,
+        "done_by": task.done_by or None,
+        "done_at": task.done_at,
     }
 
 

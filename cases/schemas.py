@@ -15,12 +15,14 @@ from cases.states import (
     IocStatus,
     IocType,
     Severity,
+    TaskStatus,
     Tlp,
 )
 
 SeverityWord = Annotated[str, one_of(Severity.values)]
 AlertStatusWord = Annotated[str, one_of(AlertStatus.values)]
 CaseStatusWord = Annotated[str, one_of(CaseStatus.values)]
+TaskStatusWord = Annotated[str, one_of(TaskStatus.values)]
 IocTypeWord = Annotated[str, one_of(IocType.values)]
 IocStatusWord = Annotated[str, one_of(IocStatus.values)]
 TlpWord = Annotated[str, one_of(Tlp.values)]
@@ -118,6 +120,29 @@ class CaseQuery(PageQuery):
 
 class CommentIn(Body):
     text: Text = Field(min_length=1, max_length=20_000)
+
+
+class CaseTaskIn(Body):
+    """`POST /cases/{id}/tasks`."""
+
+    title: Title = Field(examples=["Ask the user about the download"])
+    description: Text = Field("", max_length=20_000)
+    assignee: Text | None = Field(None, max_length=150)
+    due_at: Moment | None = None
+
+
+class CaseTaskPatch(Body):
+    """`PATCH /cases/{id}/tasks/{task_id}`: what is absent stays; null takes the assignee or the date away."""
+
+    title: Title | None = None
+    description: Text | None = Field(None, max_length=20_000)
+    status: TaskStatusWord | None = None
+    assignee: Text | None = Field(None, max_length=150)
+    due_at: Moment | None = None
+
+
+class CaseTaskQuery(PageQuery):
+    status: TaskStatusWord | None = None
 
 
 class NewIoc(IocIn):

@@ -131,6 +131,11 @@ class PivotKind(models.TextChoices):
     TECHNIQUE = "technique"
 
 
+class TaskStatus(models.TextChoices):
+    OPEN = "open"
+    DONE = "done"
+
+
 class TimelineKind(models.TextChoices):
     OPENED = "opened"
     ALERT_LINKED = "alert_linked"
@@ -144,6 +149,7 @@ class TimelineKind(models.TextChoices):
     APPROVAL = "approval"
     MERGED = "merged"
     EVIDENCE = "evidence"
+    TASK = "task"
 
 
 class CustodyAction(models.TextChoices):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from cases import api, api_cases
+from cases import api, api_case_parts, api_cases
 
 urlpatterns = [
     path("alerts", api.Alerts.as_view()),
@@ -20,6 +20,8 @@ urlpatterns = [
     path("cases/<str:case_id>", api_cases.CaseDetail.as_view()),
     path("cases/<str:case_id>/timeline", api_cases.CaseTimeline.as_view()),
     path("cases/<str:case_id>/comments", api_cases.CaseComments.as_view()),
+    path("cases/<str:case_id>/tasks", api_case_parts.CaseTasks.as_view()),
+    path("cases/<str:case_id>/tasks/<str:task_id>", api_case_parts.CaseTaskDetail.as_view()),
     path("iocs", api_cases.Iocs.as_view()),
     path("iocs/lookup", api_cases.IocLookups.as_view()),
     path("iocs/import", api_cases.IocImport.as_view()),

@@ -15,6 +15,7 @@ from cases.models import (
     AlertPivot,
     AlertSighting,
     Case,
+    CaseTask,
     IngestReceipt,
     IngestReject,
     Ioc,
@@ -31,6 +32,7 @@ _TIED = 200_000
 def register_all() -> None:
     register(Part(Case, cases))
     register(Part(TimelineEntry, lambda: TimelineEntry.objects.filter(case__in=cases()), newest=_TIED))
+    register(Part(CaseTask, lambda: CaseTask.objects.filter(case__in=cases()), newest=_TIED))
     register(Part(Alert, Alert.objects.all, newest=ALERTS))
     register(Part(AlertSighting, lambda: AlertSighting.objects.filter(alert__in=_alerts()), newest=ALERTS))
     register(Part(Ioc, Ioc.objects.all, newest=_TIED))

@@ -17,9 +17,10 @@ from agents.builtin.scope import Scope, alerts_of, in_order, named_by, scope_of
 from agents.builtin.situation import hunted_alerts
 from agents.models import InvestigationStep
 from agents.states import AgentType, StepStatus
-from cases.models import Case, Ioc, TimelineEntry
+from cases.models import Case, CaseTask, Ioc, TimelineEntry
 
 _MAX_ENTRIES = 200
+_MAX_TASKS = 200
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Dossier:
     gaps: list[Gap]
     reputations: list[Reputation]
     host_names: dict[str, str]
+    tasks: list[CaseTask]
 
     @cached_property
     def web(self) -> Web:
@@ -72,6 +74,7 @@ def dossier(task: Task) -> Dossier:
         gaps=previous.gaps(outputs.get("threat_hunter")),
         reputations=reputations(iocs=scope.iocs, but_alerts=alerts, but_case=own.case, now=now) if now else [],
         host_names=previous.host_names(outputs.get("threat_hunter")),
+        tasks=list(own.case.tasks.select_related("assignee")[:_MAX_TASKS]) if own.case else [],
     )
 
 

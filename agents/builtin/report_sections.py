@@ -11,13 +11,18 @@ from agents.builtin.dossier import Dossier
 from agents.builtin.wording import many, moment
 from cases import attack
 from cases.models import Alert, TimelineEntry
-from cases.states import TimelineKind
+from cases.states import TaskStatus, TimelineKind
 
 _MAX_ROWS = 100
 _MAX_IOCS = 100
 _DONE = (TimelineKind.PLAYBOOK, TimelineKind.APPROVAL, TimelineKind.STATUS_CHANGED)
 # What the report's other sections say, or what is no event of the incident: an investigation for each of its alerts.
-_NOT_EVENTS = (TimelineKind.ALERT_LINKED, TimelineKind.AGENT_FINDING, TimelineKind.INVESTIGATION)
+_NOT_EVENTS = (
+    TimelineKind.ALERT_LINKED,
+    TimelineKind.AGENT_FINDING,
+    TimelineKind.INVESTIGATION,
+    TimelineKind.TASK,
+)
 
 
 def markdown(found: Dossier, *, summary: str, questions: list[str], confidence: float, reason: str) -> str:
@@ -32,6 +37,7 @@ def markdown(found: Dossier, *, summary: str, questions: list[str], confidence: 
         _section("Findings", _findings(found), "No agent's finding is on record."),
         _section("Actions taken", _taken(found), "None on record."),
         _section("Actions pending", _pending(found), "None planned."),
+        _section("Tasks", _tasks(found), "None."),
         _section("Open questions", _bullets(found, questions), "None."),
         _section("Confidence", [f"{confidence:.2f}: {md.text(reason, limit=1_000)}"], ""),
     )
@@ -153,6 +159,15 @@ def _pending(found: Dossier) -> list[str]:
         for number, one in enumerate(found.planned, 1)
     ]  # fmt: skip
     return md.table(("No.", "Action", "Target", "Risk", "Approval", "Why"), rows)
+
+
+def _tasks(found: Dossier) -> list[str]:
+    rows = [
+        (md.text(task.title, found.iocs, 300), task.status, md.text(task.assignee.username) if task.assignee else "nobody",
+         _time(task.due_at) if task.due_at else "", _time(task.done_at) if task.done_at else "")
+        for task in sorted(found.tasks, key=lambda task: (task.status == TaskStatus.DONE, task.id))
+    ]  # fmt: skip
+    return md.table(("Task", "Status", "Assignee", "Due (UTC)", "Done (UTC)"), rows)
 
 
 def _bullets(found: Dossier, items: list[str]) -> list[str]:

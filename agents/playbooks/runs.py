@@ -29,10 +29,11 @@ from agents.playbooks.states import (
     StepState,
     UndoState,
 )
+from aurora.actors import system
 from aurora.bus import outbox
 from aurora.errors import Missing
 from cases import events as case_events
-from cases import lifecycle
+from cases import lifecycle, tasks
 from cases.states import TimelineKind
 
 AUTHOR = "playbooks"
@@ -89,7 +90,7 @@ def settle(execution: Execution, step: ExecutionStep, status: str, *, result: di
 def settle_undo(
     execution: Execution, step: ExecutionStep, status: str, *, result: dict[str, Any], error: str = ""
 ) -> None:
-    """Writes how a step's rollback ended. One that failed is said loudly: somebody has to undo it by hand."""
+    """Writes how a step's rollback ended. One that failed is said loudly and left on the case as a task: somebody has to undo it by hand."""
     step.undo, step.undo_result = status, {**result, **({"error": error} if error else {})}
     step.lease, step.lease_until = None, None
     step.save()
@@ -98,7 +99,16 @@ def settle_undo(
         note(execution, f"Undone: {step.name} ({step.action})", step=step)
     else:
         log.error("playbook_rollback_failed", execution=str(execution.id), step=step.name, error=error)
-        text = f"To do by hand: undo {step.name} ({step.action} on {targets_of(step.parameters)}), its rollback failed: {error}"
+        what = f"undo {step.name} ({step.action} on {targets_of(step.parameters)})"
+        text = f"To do by hand: {what}, its rollback failed: {error}"
+        if execution.case_id:
+            # Before the line: who has written one shares the case's row, and two who share it would wait for each other to lock it.
+            tasks.leave_task(
+                case_id=execution.case_id,
+                title=f"By hand: {what}"[:500],
+                description=f"{text}\nRun {execution.reference} of {execution.playbook.name}.",
+                actor=system(AUTHOR),
+            )
         note(execution, text, step=step)
     advance(execution)
 

@@ -7,12 +7,13 @@ from functools import cached_property
 
 from agents.builtin.contract import Output
 from cases import attack
-from cases.models import Alert, Case, Ioc, TimelineEntry
+from cases.models import Alert, Case, CaseTask, Ioc, TimelineEntry
 from cases.states import IocStatus
 
 _MOST_ALERTS = 1_000
 _MOST_IOCS = 2_000
 _MOST_ENTRIES = 2_000
+_MOST_TASKS = 1_000
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,11 @@ class Paper:
     def entries(self) -> list[TimelineEntry]:
         """The timeline, oldest first."""
         return list(self.case.timeline.order_by("id")[:_MOST_ENTRIES])
+
+    @cached_property
+    def tasks(self) -> list[CaseTask]:
+        """What is and was to be done, oldest first."""
+        return list(self.case.tasks.select_related("assignee").order_by("id")[:_MOST_TASKS])
 
     @cached_property
     def techniques(self) -> list[attack.Technique]:

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 
 from aurora.actors import Actor
 from aurora.models import AuditEntry
-from cases import pages
+from cases import case_page
 from cases.lifecycle import comment, open_case, promote_alert
 from cases.models import Alert, Case
 from tests.cast import ANALYST, make_user
@@ -134,7 +134,7 @@ def test_a_persons_name_is_shown_as_it_is_written():
 
 
 def test_a_timeline_too_long_for_the_page_says_what_is_left_out(monkeypatch):
-    monkeypatch.setattr(pages, "TIMELINE_SHOWN", 2)
+    monkeypatch.setattr(case_page, "TIMELINE_SHOWN", 2)
     case = open_case(title="Beaconing", severity="low", actor=ANALYST)
     for text in ("one", "two"):
         comment(case_id=case.pk, text=text, actor=ANALYST)

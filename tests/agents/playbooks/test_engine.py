@@ -13,7 +13,7 @@ from agents.playbooks.models import ActionSlot, Approval, BlocklistEntry, Connec
 from aurora.errors import Conflict, Denied, Invalid, Missing, Unavailable
 from aurora.ids import new_id
 from aurora.models import AuditEntry, OutboxEvent
-from cases.models import Case
+from cases.models import Case, CaseTask
 from tests.agents.playbooks.stage import begin, block, now, statuses, waiting, work_off, write
 from tests.cast import ANALYST, VIEWER
 from tests.factories import make_alert, make_case
@@ -74,6 +74,8 @@ def test_a_rollback_that_fails_is_left_on_the_case_as_something_to_do(recorder, 
     assert now(execution).status == "failed"
     assert "NOT UNDONE, undo by hand: two" in execution.summary
     assert any(line.startswith("To do by hand: undo two (block_ip on 198.51.100.7)") for line in _lines(execution))
+    left = CaseTask.objects.get(case=execution.case)
+    assert (left.title, left.created_by) == ("By hand: undo two (block_ip on 198.51.100.7)", "playbooks")
     assert "playbook_rollback_failed" in caplog.text
     assert execution.steps.get(name="one").undo == "completed"
 
