@@ -26,15 +26,16 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     AURORA_ENV=production \
     AURORA_HOST=0.0.0.0 \
-    AURORA_DATA_DIR=/var/lib/aurora
+    AURORA_DATA_DIR=/var/lib/aurora \
+    AURORA_EVIDENCE_DIR=/var/lib/evidence
 RUN groupadd --gid 10001 aurora \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/aurora --shell /usr/sbin/nologin aurora \
- && install --directory --owner=aurora --group=aurora --mode=0700 /var/lib/aurora
+ && install --directory --owner=aurora --group=aurora --mode=0700 /var/lib/aurora /var/lib/evidence
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /app /app
 WORKDIR /app
 USER 10001:10001
-VOLUME /var/lib/aurora
+VOLUME /var/lib/aurora /var/lib/evidence
 EXPOSE 8000
 HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --retries=3 CMD ["python", "-m", "aurora.observability.probe", "web"]
 CMD ["python", "manage.py", "serve"]

@@ -229,6 +229,7 @@ if not TRUSTED_PROXIES:
     ]  # HSTS and the redirect are then for whatever ends TLS to send
 MAX_BODY_BYTES = env.integer("AURORA_MAX_BODY_BYTES", 10 * 1024 * 1024)
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
+EVIDENCE_DIR = env.text("AURORA_EVIDENCE_DIR")
 
 # API
 

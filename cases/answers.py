@@ -17,7 +17,7 @@ from cases.schemas import (
     TaskStatusWord,
     TlpWord,
 )
-from cases.states import AssetType, Category, TimelineKind
+from cases.states import AssetType, Category, CustodyAction, TimelineKind
 
 Count = Annotated[int, Field(ge=0)]
 Technique = Annotated[str, Field(examples=["T1110.003"])]
@@ -188,6 +188,38 @@ class CaseTaskAnswer(Answer):
     updated_at: datetime
     done_by: str | None
     done_at: datetime | None
+
+
+class EvidenceAnswer(Answer):
+    """A file of a case. Its content is at `/content`."""
+
+    id: Id
+    case_id: Id
+    name: str = Field(examples=["invoice.docm"])
+    media_type: str = Field(examples=["application/msword"], description="As its sender declared it; never believed.")
+    size: int = Field(ge=1, description="Bytes.")
+    sha256: str = Field(pattern="^[0-9a-f]{64}$", examples=["0" * 64])
+    sha1: str = Field(examples=["0" * 40])
+    md5: str = Field(examples=["0" * 32])
+    description: str
+    added_by: str = Field(examples=["ana"])
+    created_at: datetime
+
+
+class CustodyAnswer(Answer):
+    """One link of the chain of custody."""
+
+    id: Id
+    action: Annotated[str, one_of(CustodyAction.values)]
+    actor: str = Field(examples=["ana"])
+    note: str
+    created_at: datetime
+
+
+class EvidenceDetailAnswer(EvidenceAnswer):
+    """A file of a case with its chain of custody, oldest first."""
+
+    custody: list[CustodyAnswer]
 
 
 class IocAnswer(Answer):

@@ -7,11 +7,13 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from django.core.files.uploadedfile import UploadedFile
+
 from aurora.actors import Actor
 from aurora.console.verbs import Button
 from aurora.errors import Invalid, Missing
 from aurora.ids import uuid_or_none
-from cases import handover, lifecycle, tasks
+from cases import evidence, handover, lifecycle, tasks
 from cases.states import TaskStatus
 
 Form = Mapping[str, Any]
@@ -29,6 +31,20 @@ def _edit_task(key: Any, actor: Actor, form: Form) -> object:
 def _move_task(key: Any, actor: Actor, form: Form) -> object:
     status = TaskStatus.DONE if form.get("status") == TaskStatus.DONE else TaskStatus.OPEN
     return tasks.edit_task(case_id=key, task_id=_id_of(form, "task"), changes={"status": status}, actor=actor)
+
+
+def _add_evidence(key: Any, actor: Actor, form: Form) -> object:
+    file = form.get("file")
+    if not isinstance(file, UploadedFile):
+        raise Invalid("Choose a file")
+    return evidence.add_evidence(
+        case_id=key,
+        name=file.name or "",
+        chunks=file.chunks(),
+        media_type=file.content_type or "",
+        description=_line(form, "description", 10_000),
+        actor=actor,
+    )
 
 
 def _written(form: Form) -> dict[str, Any]:
@@ -99,4 +115,5 @@ CASE_BUTTONS = (
     Button("task_add", "Add task", "cases:write", _add_task, is_for_many=False, done="has a new task"),
     Button("task_edit", "Save", "cases:write", _edit_task, is_for_many=False, done="has its task changed"),
     Button("task_move", "Done", "cases:write", _move_task, is_for_many=False, done="has its task changed"),
+    Button("evidence_add", "Add evidence", "cases:write", _add_evidence, is_for_many=False, done="has new evidence"),
 )

@@ -6,17 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.conf import settings
+from django.db.models import Prefetch
 from django.utils import timezone
 
 from aurora.console import widgets
 from aurora.console.records import Facts
+from aurora.standin import source
 from cases import handover
-from cases.models import Case, CaseTask, Ioc, TimelineEntry
+from cases.models import Case, CaseTask, CustodyEntry, Evidence, Ioc, TimelineEntry
 from cases.pages import SHOWN, Indicator, defanged, ioc_label, technique_line, texts
 from cases.states import TaskStatus, TimelineKind
 
 TIMELINE_SHOWN = 300
 TASKS_SHOWN = 100
+FILES_SHOWN = 100
+CUSTODY_SHOWN = 20
 
 _BY_AGENTS = (TimelineKind.AGENT_FINDING, TimelineKind.AGENT_FAILED)
 _TIMELINE_ICONS = {
@@ -63,6 +68,10 @@ def case_page(case: Case) -> dict[str, Any]:
         "indicators": _case_indicators(case),
         "tasks": _tasks(case),
         "task_count": case.tasks.count(),
+        "evidence": _evidence(case),
+        "evidence_count": case.evidence.count(),
+        "largest_file": settings.MAX_BODY_BYTES,
+        "is_stand_in": source.current() != source.DATABASE,
         "people": [choice.value for choice in handover.assignees(case) if choice.value],
     }
 
@@ -80,6 +89,13 @@ def _task_line(task: CaseTask, people: list[str]) -> TaskLine:
     offered = people if not holder or holder in people else [holder, *people]
     is_overdue = task.status == TaskStatus.OPEN and task.due_at is not None and task.due_at < timezone.now()
     return TaskLine(task, offered, is_overdue, f"{task.due_at:%Y-%m-%dT%H:%M}" if task.due_at else "")
+
+
+def _evidence(case: Case) -> list[Evidence]:
+    """The newest files, each with the `latest` links of its chain of custody."""
+    links = CustodyEntry.objects.order_by("-id")[:CUSTODY_SHOWN]
+    rows = case.evidence.order_by("-id").prefetch_related(Prefetch("custody", links, to_attr="latest"))
+    return list(rows[:FILES_SHOWN])
 
 
 def _case_facts(case: Case) -> Facts:

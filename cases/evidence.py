@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from dataclasses import asdict
+from io import BufferedReader
 from uuid import UUID
 
+import structlog
 from django.db import transaction
 from django.utils import timezone
 
 from aurora import audit
 from aurora.actors import Actor
-from aurora.bus import outbox
-from aurora.errors import Conflict, Invalid, Missing
-from cases import events, evidence_store, lifecycle
+from aurora.errors import Conflict, Invalid, Missing, Unavailable
+from cases import evidence_store, lifecycle
 from cases.models import Case, CustodyEntry, Evidence
 from cases.normalizers.fields import clean
 from cases.states import CustodyAction, TimelineKind
 
 MAX_NAME = 255
 
+log = structlog.get_logger(__name__)
+
 
 def add_evidence(
     *, case_id: UUID, name: str, chunks: Iterable[bytes], actor: Actor, media_type: str = "", description: str = ""
 ) -> Evidence:
-    """Keeps a file for an open case. Raises Denied, Missing; Conflict when the case is closed or has this file; Invalid for an empty one.
+    """Keeps a file for an open case.
 
+    Raises Denied, Missing; Conflict when the case is closed or has this file; Invalid for an empty one; Unavailable where the store takes nothing.
     The file is on disk before the row is written: a row without its file must never be, a file without a row harms nobody.
     """
     actor.require("cases:write")
@@ -32,44 +37,48 @@ def add_evidence(
     if case is None:
         raise Missing
     lifecycle.require_open(case)
-    sha256, size = evidence_store.keep(chunks)
-    if not size:
+    kept = _kept(chunks)
+    if not kept.size:
         raise Invalid("The file is empty")
     with transaction.atomic():
         case = lifecycle.locked_case(case_id)
         lifecycle.require_open(case)
-        if Evidence.objects.filter(case=case, sha256=sha256).exists():
-            raise Conflict(f"The case already has this file (SHA-256 {sha256})")
+        if known := Evidence.objects.filter(case=case, sha256=kept.sha256).first():
+            raise Conflict(f"The case already has this file (SHA-256 {kept.sha256}) as {known.id}")
         row = Evidence.objects.create(
             case=case,
-            sha256=sha256,
-            size=size,
+            **asdict(kept),
             name=plain_name(name),
             media_type=clean(media_type, 127),
             description=description,
             added_by=actor.name,
         )
-        _pass_on(row, CustodyAction.COLLECTED, actor, f"{size} bytes, SHA-256 {sha256}")
-        data = {"evidence_id": str(row.id), "sha256": sha256, "size": size}
+        _pass_on(row, CustodyAction.COLLECTED, actor, f"{row.size} bytes, SHA-256 {row.sha256}")
+        data = {"evidence_id": str(row.id), "sha256": row.sha256, "size": row.size}
         lifecycle.note(
             case=case, kind=TimelineKind.EVIDENCE, actor=actor.name, text=f"Evidence added: {row.name}", data=data
         )
         audit.record(actor, "evidence.added", row, after={"case": str(case.id), "name": row.name, **data})
-        outbox.announce(events.case_updated(case))
+        lifecycle.announce_change(case)
     return row
 
 
-def hand_out(*, case_id: UUID, evidence_id: UUID, actor: Actor) -> tuple[Evidence, Iterator[bytes]]:
-    """The file for somebody to look at, which the chain of custody notes. Raises Denied, Missing; Conflict when its content is gone or changed."""
+def hand_out(*, case_id: UUID, evidence_id: UUID, actor: Actor) -> tuple[Evidence, BufferedReader]:
+    """The file, opened for somebody to look at, which the chain of custody notes. Raises Denied, Missing.
+
+    Raises Conflict when its content is gone or changed; that somebody asked for it and did not get it is noted too.
+    """
     actor.require("cases:read")
     row = find(case_id, evidence_id)
-    if not evidence_store.is_intact(row.sha256):
-        raise Conflict("The stored file is gone, or no longer what was taken in")
-    content = evidence_store.chunks_of(row.sha256)
+    is_intact = evidence_store.is_intact(row.sha256)
     with transaction.atomic():
-        _pass_on(row, CustodyAction.READ, actor, "")
-        audit.record(actor, "evidence.read", row)
-    return row, content
+        note = "" if is_intact else "its content is gone, or no longer what was taken in"
+        _pass_on(row, CustodyAction.READ if is_intact else CustodyAction.MISSED, actor, note)
+        audit.record(actor, "evidence.read" if is_intact else "evidence.missed", row, after={"case": str(case_id)})
+    if not is_intact:
+        log.error("evidence_not_intact", evidence_id=str(row.id), sha256=row.sha256)
+        raise Conflict("The stored file is gone, or no longer what was taken in")
+    return row, evidence_store.opened(row.sha256)
 
 
 def find(case_id: UUID, evidence_id: UUID) -> Evidence:
@@ -84,6 +93,14 @@ def plain_name(name: str) -> str:
     """The last part of what the sender called the file, without controls and quotes: it names nothing but the download."""
     last = clean(name.replace("\\", "/").rpartition("/")[2], MAX_NAME).replace('"', "'")
     return last.strip(". ") or "unnamed"
+
+
+def _kept(chunks: Iterable[bytes]) -> evidence_store.Kept:
+    try:
+        return evidence_store.keep(chunks)
+    except OSError as error:
+        log.error("evidence_not_stored", error=str(error))
+        raise Unavailable("The evidence store takes nothing in") from error
 
 
 def _pass_on(row: Evidence, action: str, actor: Actor, note: str) -> None:

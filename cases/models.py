@@ -261,6 +261,8 @@ class Evidence(models.Model):
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     case = models.ForeignKey(Case, on_delete=models.PROTECT, related_name="evidence")
     sha256 = models.CharField(max_length=64, db_index=True)
+    sha1 = models.CharField(max_length=40, blank=True, help_text="For look-ups elsewhere; integrity is SHA-256's.")
+    md5 = models.CharField(max_length=32, blank=True, help_text="As SHA-1.")
     size = models.PositiveBigIntegerField(help_text="Bytes.")
     name = models.CharField(max_length=255, help_text="As its sender called it; never a path of ours.")
     media_type = models.CharField(max_length=127, blank=True, help_text="As its sender declared it; never believed.")
@@ -270,7 +272,7 @@ class Evidence(models.Model):
 
     class Meta:
         ordering = ["id"]
-        verbose_name_plural = "evidence"
+        verbose_name = verbose_name_plural = "evidence"
         constraints = [models.UniqueConstraint(fields=["case", "sha256"], name="evidence_once_a_case")]
 
     def __str__(self) -> str:

@@ -11,12 +11,13 @@ from django.utils import timezone
 from aurora.errors import Missing
 from cases.attack import technique
 from cases.events import alert_data, case_data
-from cases.models import Alert, AlertPivot, Case, CaseTask, IngestReject, Ioc, TimelineEntry
+from cases.models import Alert, AlertPivot, Case, CaseTask, Evidence, IngestReject, Ioc, TimelineEntry
 from cases.observables import classify, refang
 from cases.schemas import AlertQuery, CaseQuery, CaseTaskQuery, IocQuery, RejectQuery
 from cases.states import IocStatus
 
 _LONG_TEXTS = ("description", "raw", "metadata")
+_CUSTODY = 10_000
 _ALERT_LOOKUPS = {
     "severity": "severity",
     "status": "status",
@@ -132,6 +133,24 @@ def task_data(task: CaseTask) -> dict[str, Any]:
         "done_by": task.done_by or None,
         "done_at": task.done_at,
     }
+
+
+def evidence(case_id: UUID) -> QuerySet[Evidence]:
+    """The files of a case, to be ordered by the caller. Raises Missing."""
+    if not Case.objects.filter(pk=case_id).exists():
+        raise Missing
+    return Evidence.objects.filter(case_id=case_id)
+
+
+def evidence_data(row: Evidence) -> dict[str, Any]:
+    names = ("id", "case_id", "name", "media_type", "size", "sha256", "sha1", "md5", "description", "added_by")
+    return {name: getattr(row, name) for name in (*names, "created_at")}
+
+
+def evidence_detail(row: Evidence) -> dict[str, Any]:
+    names = ("id", "action", "actor", "note", "created_at")
+    links = row.custody.order_by("id")[:_CUSTODY]
+    return evidence_data(row) | {"custody": [{name: getattr(link, name) for name in names} for link in links]}
 
 
 def iocs(query: IocQuery) -> QuerySet[Ioc]:

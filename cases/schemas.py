@@ -145,6 +145,12 @@ class CaseTaskQuery(PageQuery):
     status: TaskStatusWord | None = None
 
 
+class EvidenceIn(Body):
+    """The fields beside the file of `POST /cases/{id}/evidence`."""
+
+    description: Text = Field("", max_length=10_000)
+
+
 class NewIoc(IocIn):
     """`POST /iocs`."""
 

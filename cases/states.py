@@ -157,3 +157,5 @@ class CustodyAction(models.TextChoices):
 
     COLLECTED = "collected"
     READ = "read"
+    MISSED = "missed"
+    """Asked for, and its content was gone or no longer what was taken in."""

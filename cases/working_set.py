@@ -16,6 +16,8 @@ from cases.models import (
     AlertSighting,
     Case,
     CaseTask,
+    CustodyEntry,
+    Evidence,
     IngestReceipt,
     IngestReject,
     Ioc,
@@ -33,6 +35,8 @@ def register_all() -> None:
     register(Part(Case, cases))
     register(Part(TimelineEntry, lambda: TimelineEntry.objects.filter(case__in=cases()), newest=_TIED))
     register(Part(CaseTask, lambda: CaseTask.objects.filter(case__in=cases()), newest=_TIED))
+    register(Part(Evidence, lambda: Evidence.objects.filter(case__in=cases()), newest=_TIED))
+    register(Part(CustodyEntry, lambda: CustodyEntry.objects.filter(evidence__case__in=cases()), newest=_TIED))
     register(Part(Alert, Alert.objects.all, newest=ALERTS))
     register(Part(AlertSighting, lambda: AlertSighting.objects.filter(alert__in=_alerts()), newest=ALERTS))
     register(Part(Ioc, Ioc.objects.all, newest=_TIED))

@@ -45,6 +45,9 @@ def assert_kept(method: str, path: str, answer: Any) -> None:
         f"{place}, which is none of {sorted(responses)}: declare it in {view.__name__}.calls"
     )
     _assert_headers(responses[str(status)], answer, place)
+    if answer.streaming:
+        assert answer.headers["Content-Type"] == view.calls[method].answers[status], place
+        return
     if answer.content and status >= 400:
         _assert_body(InvalidInput if status == 400 else Refusal, answer, place)
     elif answer.content:

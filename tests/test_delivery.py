@@ -148,9 +148,15 @@ def test_web_and_workers_wait_for_the_migrations():
 
 
 def test_the_spool_is_drained_where_web_fills_it():
-    volumes = SERVICES["web"]["volumes"]
-    assert SERVICES["spool"]["volumes"] == volumes
+    assert "aurora:/var/lib/aurora" in SERVICES["web"]["volumes"]
+    assert SERVICES["spool"]["volumes"] == ["aurora:/var/lib/aurora"]
     assert SERVICES["spool"]["command"][-2:] == ["work", "spool"]
+
+
+def test_workers_read_the_evidence_that_web_takes_in():
+    for service in ("web", "workers"):
+        assert "evidence:/var/lib/evidence" in SERVICES[service]["volumes"]
+    assert "AURORA_EVIDENCE_DIR=/var/lib/evidence" in DOCKERFILE
 
 
 def test_workers_can_be_scaled():

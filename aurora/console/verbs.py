@@ -23,8 +23,8 @@ from aurora.standin import source
 AT_MOST = 200
 """Rows that one press of a button may touch: the largest page. Each is a transaction of its own."""
 
-Call = Callable[[Any, Actor, Mapping[str, str]], object]
-"""`(primary key, actor, the form's fields) → what the verb returned`."""
+Call = Callable[[Any, Actor, Mapping[str, Any]], object]
+"""`(primary key, actor, the form's fields, texts and files) → what the verb returned`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ class ButtonsAdmin(RecordAdmin):
             raise Http404
         target = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[row.pk])
         try:
-            result = button.call(row.pk, actor, request.POST.dict())
+            result = button.call(row.pk, actor, {**request.POST.dict(), **request.FILES.dict()})
         except AuroraError as error:
             messages.error(request, error.detail)
             return HttpResponseRedirect(target)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import stat
 
 import pytest
@@ -35,6 +36,16 @@ def test_a_file_is_kept_under_its_hash_for_this_account_alone(tmp_path):
     assert list(tmp_path.rglob("incoming-*")) == []
 
 
+def test_what_a_killed_process_left_is_removed_later(tmp_path):
+    _add(make_case())
+    old, under_way = (tmp_path / "evidence" / name for name in ("incoming-old", "incoming-new"))
+    old.write_bytes(b"half")
+    under_way.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    _add(make_case(), b"another file")
+    assert (old.exists(), under_way.exists()) == (False, True)
+
+
 def test_taking_in_is_in_custody_timeline_audit_and_events():
     case = make_case()
     row = _add(case)
@@ -46,8 +57,9 @@ def test_taking_in_is_in_custody_timeline_audit_and_events():
 
 def test_handing_out_is_noted_and_gives_the_same_bytes():
     row = _add(make_case())
-    _, chunks = evidence.hand_out(case_id=row.case_id, evidence_id=row.id, actor=VIEWER)
-    assert b"".join(chunks) == b"two pieces"
+    _, file = evidence.hand_out(case_id=row.case_id, evidence_id=row.id, actor=VIEWER)
+    with file:
+        assert file.read() == b"two pieces"
     assert list(row.custody.values_list("action", flat=True)) == ["collected", "read"]
 
 
@@ -88,4 +100,4 @@ def test_a_name_is_never_a_path(sent, kept):
 
 def test_what_is_no_hash_names_no_file():
     with pytest.raises(evidence_store.Lost):
-        evidence_store.chunks_of("../../etc/passwd")
+        evidence_store.opened("../../etc/passwd")
