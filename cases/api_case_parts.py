@@ -68,10 +68,11 @@ class CaseEvidence(ApiView):
         return Response(page_of(queries.evidence(uuid_of(case_id)), query, queries.evidence_data))
 
     def post(self, request: Request, case_id: str) -> Response:
+        key = uuid_of(case_id)
         self.require_media_type(lambda media_type: media_type == forms.MULTIPART)
         fields, file = forms.read(request._request, EvidenceIn)
         row = evidence.add_evidence(
-            case_id=uuid_of(case_id),
+            case_id=key,
             name=file.name or "",
             chunks=file.chunks(),
             media_type=file.content_type or "",

@@ -137,7 +137,11 @@ def test_what_is_no_form_with_one_file_is_refused_in_the_contracts_words(analyst
         ["body", "description"],
         "string_too_long",
     )
-    assert _fault(_send(analyst, case.id, description="a\0b")) == (400, ["body", "description"], "value_error")
+    assert _fault(_send(analyst, case.id, description="a\0b")) == (
+        400,
+        ["body", "description"],
+        "string_pattern_mismatch",
+    )
     assert not Evidence.objects.exists()
 
 
