@@ -15,6 +15,8 @@ from aurora.ids import new_id
 from aurora.rest import problems
 from aurora.rest.auth import address_of, forget_strange_forwarding
 
+log = structlog.get_logger(__name__)
+
 REFUSED = "aurora.refused"
 """In the WSGI environ, from `aurora.bridge`: the status to answer with, for a body that it did not read to the end."""
 
@@ -35,7 +37,13 @@ class EdgeMiddleware:
         sent = request.META.get(_REQUEST_ID, "")
         forget_strange_forwarding(request)
         request.META[_REQUEST_ID] = sent if _SANE_REQUEST_ID.fullmatch(sent) else str(new_id())
-        response = self._answer(request)
+        try:
+            response = self._answer(request)
+        except (
+            Exception
+        ):  # of Django's own page about a failure: nothing behind this turns it into an answer of any shape
+            log.exception("answer_failed", request_id=request.META[_REQUEST_ID])
+            response = problems.from_status(500)
         response.headers["X-Request-ID"] = request.META[_REQUEST_ID]
         # Django's own middleware adds it to what it sees; answers made here, and to hosts that are not ours, it does not.
         response.headers.setdefault("X-Content-Type-Options", "nosniff")
@@ -52,7 +60,7 @@ class EdgeMiddleware:
         _forget_strange_session(request)
         response = self.get_response(request)
         is_shaped = response.headers.get("Content-Type", "").startswith("application/json")
-        if response.status_code < 400 or is_shaped or not request.path.startswith("/api/"):
+        if response.status_code < 400 or is_shaped or not problems.is_of_the_api(request.path):
             return response
         kept = {name: response.headers[name] for name in ("Allow", "Retry-After") if name in response.headers}
         return problems.from_status(response.status_code, kept)

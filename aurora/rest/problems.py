@@ -11,6 +11,8 @@ import orjson
 import structlog
 from django.core.exceptions import BadRequest, PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.http import Http404, HttpResponse
+from django.http.multipartparser import MultiPartParserError
+from django.http.request import UnreadablePostError
 from pydantic import ValidationError
 from rest_framework.exceptions import APIException
 from rest_framework.response import Response
@@ -23,14 +25,22 @@ log = structlog.get_logger(__name__)
 DATABASE_UNAVAILABLE = "Database unavailable — running in degraded mode"
 DATABASE_RETRY_SECONDS = 5
 
-STATUS_OF: dict[type[AuroraError], int] = {
+STATUS_OF: dict[type[Exception], int] = {
     Invalid: HTTPStatus.BAD_REQUEST,
     Denied: HTTPStatus.FORBIDDEN,
     Missing: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
     RateLimited: HTTPStatus.TOO_MANY_REQUESTS,
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    Http404: HTTPStatus.NOT_FOUND,
+    PermissionDenied: HTTPStatus.FORBIDDEN,
+    RequestDataTooBig: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    SuspiciousOperation: HTTPStatus.BAD_REQUEST,
+    BadRequest: HTTPStatus.BAD_REQUEST,
+    MultiPartParserError: HTTPStatus.BAD_REQUEST,
+    UnreadablePostError: HTTPStatus.BAD_REQUEST,
 }
+"""The nearest ancestor decides. DRF's own errors bear their status, an outage of PostgreSQL is a 503, and the rest a 500."""
 
 _DETAIL_OF_STATUS = {
     400: "Bad Request",
@@ -66,6 +76,11 @@ def from_status(status: int, headers: dict[str, str] | None = None) -> HttpRespo
     return HttpResponse(body, status=status, content_type="application/json", headers=length | (headers or {}))
 
 
+def is_of_the_api(path: str) -> bool:
+    """Whether an error under `path` has the contract's shape, and not that of a page."""
+    return path == "/api" or path.startswith("/api/")
+
+
 def detail_of(status: int) -> str:
     """The sentence of a status that says enough by itself."""
     return _DETAIL_OF_STATUS.get(status, HTTPStatus(status).phrase)
@@ -96,14 +111,12 @@ def _describe(error: Exception) -> _Description:
         if not isinstance(error, DatabaseUnavailable):  # a refusal that cost nothing is no news
             log.warning("database_unavailable", error=str(error).strip()[:300])
         return 503, DATABASE_UNAVAILABLE, {"Retry-After": str(DATABASE_RETRY_SECONDS)}
-    for kind, status in _STATUS_OF_FOREIGN:
-        if isinstance(error, kind):
-            return status, _DETAIL_OF_STATUS[status], {}
-    return None, "", {}
+    status = _status_of(error)
+    return status, detail_of(status) if status else "", {}
 
 
 def _describe_ours(error: AuroraError) -> _Description:
-    status = next(int(STATUS_OF[kind]) for kind in type(error).__mro__ if kind in STATUS_OF)
+    status = _status_of(error)
     if isinstance(error, Denied) and error.is_anonymous:
         return 401, error.detail, {"WWW-Authenticate": "Bearer"}
     if isinstance(error, Invalid):
@@ -113,10 +126,5 @@ def _describe_ours(error: AuroraError) -> _Description:
     return status, error.detail, {}
 
 
-_STATUS_OF_FOREIGN: tuple[tuple[type[Exception], int], ...] = (
-    (Http404, 404),
-    (PermissionDenied, 403),
-    (RequestDataTooBig, 413),
-    (SuspiciousOperation, 400),
-    (BadRequest, 400),
-)
+def _status_of(error: Exception) -> int | None:
+    return next((int(STATUS_OF[kind]) for kind in type(error).__mro__ if kind in STATUS_OF), None)

@@ -69,7 +69,7 @@ class StandInMiddleware:
 
 def unavailable(request: HttpRequest) -> HttpResponse:
     """The contract's 503: JSON below `/api/`, a page elsewhere."""
-    if request.path.startswith("/api/"):
+    if problems.is_of_the_api(request.path):
         return problems.unavailable()
     response = render(request, "503.html", {"is_change": request.method not in SAFE}, status=503)
     response.headers["Retry-After"] = str(problems.DATABASE_RETRY_SECONDS)
