@@ -13,6 +13,7 @@ SUBJECTS = (
     "bus",
     "sockets",
     "spool",
+    "degraded",
     "agents",
 )
 """One module each: a docstring that says what is measured against what, `TARGETS`, and `run`."""

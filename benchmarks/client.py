@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Self
 
 _TIMEOUT = 60.0
@@ -89,6 +89,29 @@ async def _load(port: int, request: bytes, connections: int, seconds: float) -> 
     await asyncio.gather(*(caller.done for caller in callers))
     took = [second for caller in callers for second in caller.took]
     return len(took) / (time.perf_counter() - began), took
+
+
+def burst(port: int, requests: Sequence[bytes], begin: Callable[[], None]) -> list[tuple[int, float]]:
+    """All of `requests` at once, each on a connection of its own that is open before `begin` is called: status and seconds since its end of each."""
+    return asyncio.run(_burst(port, requests, begin))
+
+
+async def _burst(port: int, requests: Sequence[bytes], begin: Callable[[], None]) -> list[tuple[int, float]]:
+    streams = [await asyncio.open_connection("127.0.0.1", port) for _ in requests]
+    await asyncio.to_thread(begin)
+    began = time.perf_counter()
+    for (_, writer), request in zip(streams, requests, strict=True):
+        writer.write(request)
+    async with asyncio.timeout(_TIMEOUT):
+        return await asyncio.gather(*(_answer(reader, writer, began) for reader, writer in streams))
+
+
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, began: float) -> tuple[int, float]:
+    head = await reader.readuntil(b"\r\n\r\n")
+    await reader.readexactly(content_length(head))
+    took = time.perf_counter() - began
+    writer.close()
+    return int(head[9:12]), took
 
 
 class _Caller(asyncio.Protocol):

@@ -147,11 +147,11 @@ def serving(
 
 
 @contextmanager
-def product() -> Iterator[Running]:
+def product(environment: Mapping[str, str] | None = None) -> Iterator[Running]:
     """`manage.py serve`."""
     port = free_port()
     command = [sys.executable, "manage.py", "serve", "--port", str(port)]
-    with serving("serve", command, port, path="/health/live") as running:
+    with serving("serve", command, port, environment, path="/health/live") as running:
         yield running
 
 
