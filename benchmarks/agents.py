@@ -3,8 +3,8 @@
 For several seeds the story of six hours goes through intake; then an investigation of every urgent alert of the attack is played through,
 each agent with the answers of those before it. Precision is the share of what an agent points at that belongs to the attack, over all
 investigations; recall the share of the attack's traces in the agent's own trade that it pointed at in any of them. What counts as a trace is
-taken from the story's labels and cast, never from an agent. Then the noise alone goes through, and every urgent alert of it and a sample of
-the others is investigated: the specialists and the hunter have to stay silent.
+taken from the story's labels and cast, never from an agent. Then the noise alone of more seeds goes through, and every urgent alert of it and a
+sample of the others is investigated: the specialists and the hunter have to stay silent.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ TARGETS = (
 )
 _START = datetime(2026, 3, 4, 6, 0, tzinfo=UTC)
 _SEEDS = (7, 8, 23)
+_NOISE_SEEDS = (*_SEEDS, *range(101, 113))
 _NOISE_SAMPLE = 25
 _TABLES = ("cases_alert", "cases_case", "cases_ioc", "cases_ingestreceipt", "aurora_outboxevent")
 _INSIDE = ("execution", "credential_access", "lateral_movement", "collection", "exfiltration", "initial_access")
@@ -64,7 +65,7 @@ class Score:
 
 
 def run(opened: Installation, *, is_quick: bool) -> list[Figure]:
-    """One seed when quick, else three."""
+    """One seed when quick, else three of the attack and fifteen of noise."""
     seeds = _SEEDS[:1] if is_quick else _SEEDS
     totals: defaultdict[str, Score] = defaultdict(Score)
     loud: defaultdict[str, int] = defaultdict(int)
@@ -72,6 +73,7 @@ def run(opened: Installation, *, is_quick: bool) -> list[Figure]:
         _empty(opened)
         for agent, score in measure_attack(seed).items():
             _add(totals[agent], score, seed)
+    for seed in seeds if is_quick else _NOISE_SEEDS:
         _empty(opened)
         for agent, count in measure_noise(seed).items():
             loud[agent] += count

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -36,7 +36,8 @@ class Contact(NamedTuple):
 class Conversation:
     """What one outside place had with our hosts. `also` are names and addresses that went with it in the same alerts.
 
-    `contacts` are those kept, `count` is how many there were; `rhythm` is the evenest of the callers', if it can be measured.
+    `contacts` are those kept, `count` is how many there were; `rhythm` is the evenest of the callers', if it can be measured, and `among` how
+    many were measured in all conversations together.
     """
 
     place: Ioc
@@ -47,6 +48,7 @@ class Conversation:
     count: int
     seconds: float
     rhythm: Rhythm | None
+    among: int
     is_c2: bool
 
     @property
@@ -55,7 +57,7 @@ class Conversation:
 
     @property
     def is_even(self) -> bool:
-        return self.rhythm is not None and self.rhythm.is_even
+        return self.rhythm is not None and self.rhythm.is_even(self.among)
 
     @property
     def up(self) -> int:
@@ -76,7 +78,12 @@ def conversations(web: Web) -> list[Conversation]:
     """One for each outside place that ours called, the most alerts first; an address and the name that goes with it are one place. One query."""
     places = _places(web)[:_MAX_PLACES]
     contacts = _contacts(web, [alert for _, alerts, _ in places for alert in alerts])
-    return [_measured(web, ioc, alerts, also, contacts) for ioc, alerts, also in places]
+    rhythms = [_rhythms([contacts[alert.id] for alert in alerts]) for _, alerts, _ in places]
+    among = sum(map(len, rhythms))
+    return [
+        _measured(web, ioc, alerts, also, contacts, _evenest(own), among)
+        for (ioc, alerts, also), own in zip(places, rhythms, strict=True)
+    ]
 
 
 def _places(web: Web) -> list[tuple[Ioc, list[Alert], list[Ioc]]]:
@@ -128,7 +135,13 @@ def _bytes(value: object) -> int:
 
 
 def _measured(
-    web: Web, place: Ioc, alerts: Sequence[Alert], also: Sequence[Ioc], contacts: Mapping[UUID, Sequence[Contact]]
+    web: Web,
+    place: Ioc,
+    alerts: Sequence[Alert],
+    also: Sequence[Ioc],
+    contacts: Mapping[UUID, Sequence[Contact]],
+    rhythm: Rhythm | None,
+    among: int,
 ) -> Conversation:
     kept = sorted({contact for alert in alerts for contact in contacts[alert.id]})
     sources = dict.fromkeys(contact.source for alert in alerts for contact in contacts[alert.id] if contact.source)
@@ -141,21 +154,29 @@ def _measured(
         contacts=tuple(kept),
         count=sum(alert.count for alert in alerts),
         seconds=(last - first).total_seconds(),
-        rhythm=_rhythm([contacts[alert.id] for alert in alerts]),
+        rhythm=rhythm,
+        among=among,
         is_c2=any(killchain.has_tactic(web.scope, alert, _C2) for alert in alerts),
     )
 
 
-def _rhythm(series: Sequence[Sequence[Contact]]) -> Rhythm | None:
-    """The evenest of: each alert's contacts from one host, and all alerts' contacts together.
+def _rhythms(series: Sequence[Sequence[Contact]]) -> list[Rhythm]:
+    """Of each alert's contacts from one host, of one host's contacts in all alerts, and of all together, as far as they can be measured.
 
     Two rules that fire on one connection would halve every other interval, so alerts are measured alone first.
     """
-    rows: list[Iterable[datetime]] = [
-        [one.at for one in alert if one.source == source]
-        for alert in series
-        for source in {one.source for one in alert}
-    ]
-    rows.append([one.at for alert in series for one in alert])
-    measured = [rhythm for rhythm in map(measure, rows) if rhythm]
+    together = [one for alert in series for one in alert]
+    sources = sorted({one.source for one in together})
+    rows = [[one.at for one in some if one.source == source] for some in (*series, together) for source in sources]
+    rows.append([one.at for one in together])
+    # The same moments are one row, however they were put together: it is looked at once.
+    distinct = {tuple(sorted(set(row))) for row in rows}
+    return [rhythm for rhythm in map(measure, sorted(distinct)) if rhythm]
+
+
+def _evenest(measured: Sequence[Rhythm]) -> Rhythm | None:
+    """Of those that look even the one least likely by chance, which may be less even than a shorter one."""
+    even = [rhythm for rhythm in measured if rhythm.looks_even]
+    if even:
+        return min(even, key=lambda rhythm: (rhythm.chance, rhythm.spread, rhythm.period))
     return min(measured, key=lambda rhythm: (rhythm.spread, rhythm.period), default=None)

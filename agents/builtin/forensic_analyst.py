@@ -76,7 +76,7 @@ def _web(task: Task) -> Web:
     own = scope_of(task)
     held = {alert.id: alert for alert in (*alerts_of(own.case), *own.alerts)}
     supposed = previous.hypotheses(task.earlier.get("threat_hunter"))
-    held = {alert.id: alert for alert in hunted_alerts(supposed)} | held
+    held = {alert.id: alert for alert in hunted_alerts(supposed, is_wide=True)} | held
     alerts = in_order(held.values())
     scope = Scope(alerts, own.case, own.focus, named_by(alerts))
     names = previous.host_names(task.earlier.get("threat_hunter"))

@@ -37,7 +37,8 @@ _CANDIDATES = 2 * MAX_ALERTS
 HALF_LIFE = {"ioc": 24 * 3600, "user": 12 * 3600, "asset": 6 * 3600}
 """Seconds after which sharing it is worth half."""
 _ACCOUNT = re.compile(r"@|:(?:user|role|root|assumed-role|federated-user)(?:/|$)")
-_PRIOR = {"critical": 1.0, "high": 1.0, "medium": 0.85, "low": 0.5, "info": 0.3}
+PRIOR = {"critical": 1.0, "high": 1.0, "medium": 0.85, "low": 0.5, "info": 0.3}
+"""How much of a tie an alert's severity leaves: the lower, the more of them everybody has every day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +128,7 @@ def follow(scope: Scope, *, max_hops: int = MAX_HOPS, max_alerts: int = MAX_ALER
     since = min(alert.first_seen for alert in scope.alerts) - WINDOW
     until = max(alert.last_seen for alert in scope.alerts) + WINDOW
     own = Scope(list(scope.alerts), scope.case, scope.focus, dict(scope.named))
-    web = Web(own, {alert.id: Reach(0, _PRIOR[alert.severity], ()) for alert in scope.alerts}, since, until)
+    web = Web(own, {alert.id: Reach(0, PRIOR[alert.severity], ()) for alert in scope.alerts}, since, until)
     followed: set[Relation] = set()
     frontier = list(scope.alerts)
     for hops in range(1, max_hops + 1):
@@ -189,7 +190,7 @@ def _reach(
         for relation in relations
     }
     ordered = tuple(sorted(relations, key=lambda relation: (-weights[relation], relation)))
-    return Reach(hops, round(strength(relations, weights) * _PRIOR[alert.severity], 4), ordered)
+    return Reach(hops, round(strength(relations, weights) * PRIOR[alert.severity], 4), ordered)
 
 
 def _carried(web: Web, origin: Alert, alert: Alert, relation: Relation) -> float:

@@ -13,6 +13,8 @@ from typing import Any
 
 from agents.builtin import assets, killchain
 from agents.builtin.contract import Evidence, Finding, Output, Task, Think
+from agents.builtin.hypotheses.supposition import LEAST_CONFIDENCE
+from agents.builtin.pivoting import PRIOR
 from agents.builtin.reputation import Reputation, Term, reputations
 from agents.builtin.scope import Scope, as_ioc, cite, cite_ioc, distinct, named_by, scope_of
 from agents.builtin.wording import counted, duration, line, listed, many, none_of, percent, period, quoted, verb
@@ -284,24 +286,30 @@ def _findings(picture: _Picture, severity: str, terms: list[Term], confidence: f
             recommended_actions=_next_steps(picture, severity),
         )
     ]
-    if picture.related:
-        found.append(_related_finding(picture))
+    likely = [one for one in picture.related if _likelihood(one) >= LEAST_CONFIDENCE]
+    if likely:
+        found.append(_related_finding(picture, sorted(likely, key=lambda one: -_likelihood(one))))
     return found
 
 
-def _related_finding(picture: _Picture) -> Finding:
-    strongest = picture.related[:10]
+def _likelihood(one: Related) -> float:
+    """That it is part of the same: what is shared, times what its severity makes of it. A host has low alerts of its own every hour."""
+    return one.strength * PRIOR[one.alert.severity]
+
+
+def _related_finding(picture: _Picture, likely: list[Related]) -> Finding:
+    strongest = likely[:10]
     cited: list[Evidence] = [
         cite(one.alert, f"{_ties(one)}; {duration(one.seconds_apart)} apart; strength {percent(one.strength)}")
         for one in strongest
     ]
     span = duration(picture.window.total_seconds())
-    sources = distinct(one.alert.source for one in picture.related)
+    sources = distinct(one.alert.source for one in likely)
     return Finding(
-        title=f"{many(len(picture.related), 'related alert')} within {span}",
+        title=f"{many(len(likely), 'related alert')} within {span}",
         detail=f"Reported by {listed(sources)}; strongest: "
         + "; ".join(f"{quoted(one.alert)} by {_ties(one)}" for one in strongest[:3]),
-        confidence=round(min(0.95, max(one.strength for one in strongest)), 2),
+        confidence=round(min(0.95, _likelihood(strongest[0])), 2),
         evidence=cited,
     )
 

@@ -97,12 +97,13 @@ def situation(task: Task) -> Situation:
     return Situation(web, supposed, known, breached, touched, _accounts(web, supposed))
 
 
-def hunted_alerts(supposed: Sequence[Supposed]) -> list[Alert]:
+def hunted_alerts(supposed: Sequence[Supposed], *, is_wide: bool = False) -> list[Alert]:
     """The alerts on which the hunter's hypotheses rest, without those judged false positives since.
 
-    The hypothesis of one intrusion gathers widely; it counts only where no pattern of its own was found.
+    The hypothesis of one intrusion gathers widely: what is acted on heeds it only where no pattern of its own was found; what is merely
+    reconstructed (`is_wide`) takes all of it.
     """
-    particular = [one for one in supposed if one.kind != "intrusion"] or supposed
+    particular = supposed if is_wide else [one for one in supposed if one.kind != "intrusion"] or supposed
     ids = distinct(str(alert_id) for one in particular for alert_id in one.alert_ids)[:_MAX_FROM_HUNT]
     return list(Alert.objects.filter(id__in=ids).exclude(status=AlertStatus.FALSE_POSITIVE).defer("raw"))
 

@@ -7,13 +7,10 @@ from typing import Any
 
 from agents.builtin.contract import Output, Task, Think
 from agents.builtin.hypotheses import LEAST_LINK
-from agents.builtin.hypotheses.supposition import Hypothesis, as_json, joint_confidence, link
+from agents.builtin.hypotheses.supposition import LEAST_CONFIDENCE, Hypothesis, as_json, joint_confidence, link
 from agents.builtin.pivoting import Web, follow
 from agents.builtin.scope import scope_of
 from agents.builtin.wording import listed, many, percent, quoted
-
-LEAST_CONFIDENCE = 0.35
-"""What is supposed with less than this is a coincidence, not a finding."""
 
 _SURE_OF_NOTHING = 0.5
 

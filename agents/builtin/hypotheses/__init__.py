@@ -9,7 +9,7 @@ from agents.builtin.hypotheses.credentials import stolen_credentials
 from agents.builtin.hypotheses.entry import scan_then_exploit
 from agents.builtin.hypotheses.movement import lateral_movement
 from agents.builtin.hypotheses.stages import intrusion_in_stages
-from agents.builtin.hypotheses.supposition import Hypothesis, link
+from agents.builtin.hypotheses.supposition import LEAST_CONFIDENCE, Hypothesis, link
 from agents.builtin.hypotheses.theft import exfiltration
 from agents.builtin.pivoting import Web
 
@@ -27,8 +27,13 @@ LEAST_LINK = 0.3
 
 
 def suppose(web: Web) -> list[Hypothesis]:
-    """All hypotheses that the web bears out and that have to do with its start, the most confident first."""
-    found = [one for pattern in PATTERNS for one in pattern(web) if link(web, one.alerts) >= LEAST_LINK]
+    """All hypotheses that the web bears out, that have to do with its start and are likely enough, the most confident first."""
+    found = [
+        one
+        for pattern in PATTERNS
+        for one in pattern(web)
+        if one.finding.confidence >= LEAST_CONFIDENCE and link(web, one.alerts) >= LEAST_LINK
+    ]
     return sorted(found, key=lambda one: -one.finding.confidence)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from agents.builtin import killchain
 from agents.builtin.conversations import Conversation, conversations
-from agents.builtin.hypotheses.supposition import Hypothesis, hypothesis
+from agents.builtin.hypotheses.supposition import Hypothesis, hypothesis, is_taken_seriously, sensors_word
 from agents.builtin.pivoting import Web
 from agents.builtin.reputation import Term
 from agents.builtin.wording import duration, line, listed, many, moment, percent
@@ -17,7 +18,7 @@ _SAME_SIZE = 0.2
 
 
 def beaconing(web: Web) -> Iterator[Hypothesis]:
-    """Three contacts or more over five minutes or more, held to be C2 by a technique, or evenly spaced and outbound."""
+    """Three contacts or more over five minutes or more, held to be C2 by a technique, or outbound and even beyond chance."""
     yield from beacons(web, conversations(web))
 
 
@@ -50,7 +51,7 @@ def _beacon(web: Web, talk: Conversation) -> Hypothesis:
             f"{duration(talk.seconds)}, {moment(start)} to {moment(end)}: one every {duration(talk.period)} on average"
             f"{_evenness(talk)}."
         ),
-        terms=list(_terms(talk, hosts)),
+        terms=list(_terms(web, talk, hosts)),
         hosts=hosts,
         users=web.all_users(talk.alerts),
         iocs=[ioc.value for ioc in (talk.place, *talk.also)],
@@ -68,14 +69,26 @@ def _evenness(talk: Conversation) -> str:
     return "; too few separate times to measure how even, flow records would tell"
 
 
-def _terms(talk: Conversation, hosts: Sequence[str]) -> Iterator[Term]:
+def _odds(chance: float) -> str:
+    return "1 in a million" if chance < 1e-6 else f"1 in {int(1 / chance)}"
+
+
+def _terms(web: Web, talk: Conversation, hosts: Sequence[str]) -> Iterator[Term]:
     yield Term(30, f"{talk.count} contacts over {duration(talk.seconds)}")
     if talk.is_c2:
-        yield Term(25, "a sensor names a command-and-control technique")
-    if talk.is_even:
-        yield Term(20, "even intervals")
+        named = [alert for alert in talk.alerts if killchain.has_tactic(web.scope, alert, "command-and-control")]
+        yield sensors_word(25, "a sensor names a command-and-control technique", named)
+    if talk.is_even and talk.rhythm:
+        yield Term(20, f"even intervals, by chance less than {_odds(talk.rhythm.chance * talk.among)}")
     elif talk.count >= 10:
         yield Term(8, "many contacts, even or not")
+    yield from _circumstances(talk, hosts)
+    if not is_taken_seriously(talk.alerts):
+        # Updates, telemetry and probes of one's own call by the clock as well.
+        yield Term(-25, f"every sensor rates it {talk.alerts[0].severity}")
+
+
+def _circumstances(talk: Conversation, hosts: Sequence[str]) -> Iterator[Term]:
     if talk.size_unevenness is not None and talk.size_unevenness <= _SAME_SIZE:
         yield Term(5, f"calls of the same size, within {percent(talk.size_unevenness)}")
     if len(hosts) > 1:

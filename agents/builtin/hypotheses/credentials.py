@@ -28,7 +28,7 @@ def stolen_credentials(web: Web) -> Iterator[Hypothesis]:
     found = []
     for user in web.all_users(web.alerts):
         own = [alert for alert in attacks if user in web.users(alert)]
-        if not own or not _is_serious(web, own):
+        if not own or not is_serious(web, own):
             continue
         used = [
             alert
@@ -48,7 +48,8 @@ def failed_logons(web: Web, attacks: Sequence[Alert]) -> int:
     return sum(alert.count for alert in attacks if any(t.startswith("T1110") for t in web.scope.of(alert).techniques))
 
 
-def _is_serious(web: Web, attacks: Sequence[Alert]) -> bool:
+def is_serious(web: Web, attacks: Sequence[Alert]) -> bool:
+    """Whether it is more than a few failed log-ins: people mistype every day."""
     is_guessing = all(
         all(
             t.startswith("T1110") for t in web.scope.of(alert).techniques if killchain.primary_tactic(t) == _CREDENTIALS

@@ -11,6 +11,7 @@ from agents.builtin.reputation import Term
 from agents.builtin.scope import distinct
 from agents.builtin.wording import duration, line, listed, many, moment
 from cases.models import Alert
+from cases.states import URGENT
 
 _LOOKING = ("reconnaissance", "discovery")
 _BREAKING_IN = ("initial-access", "execution", "persistence")
@@ -68,9 +69,14 @@ def _entered(web: Web, host: str, looked: Sequence[Alert], broke: Sequence[Alert
 def _terms(
     web: Web, looked: Sequence[Alert], broke: Sequence[Alert], shared: Sequence[str], gap: float
 ) -> Iterator[Term]:
-    yield Term(30, "reconnaissance before entry on the same host")
     if shared:
+        yield Term(30, "reconnaissance before entry on the same host")
         yield Term(30, "both from the same outside place")
+    elif any(alert.severity in URGENT for alert in broke):
+        yield Term(30, "reconnaissance before a grave entry on the same host")
+    else:
+        # Whatever stands on the internet is scanned every hour, before anything that happens on it.
+        yield Term(15, "reconnaissance before, by whom is open")
     if gap <= 6 * 3600:
         yield Term(10, f"{duration(gap)} between them")
     if len({alert.source for alert in broke}) > 1:

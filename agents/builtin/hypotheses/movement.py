@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from agents.builtin import killchain
-from agents.builtin.hypotheses.supposition import Hypothesis, hypothesis
+from agents.builtin.hypotheses.credentials import is_serious
+from agents.builtin.hypotheses.supposition import Hypothesis, hypothesis, is_taken_seriously, sensors_word
 from agents.builtin.pivoting import Web
 from agents.builtin.reputation import Term
 from agents.builtin.scope import distinct
@@ -19,10 +20,11 @@ _CREDENTIALS = "credential-access"
 
 @dataclass(slots=True)
 class Move:
-    """From a host to another, in the order of first sight."""
+    """From a host to another, in the order of first sight. `is_seen`: a sensor named both ends; else the origin is where the account was last."""
 
     source: str
     target: str
+    is_seen: bool = False
     alerts: list[Alert] = field(default_factory=list)
 
 
@@ -39,10 +41,13 @@ def moves_between_hosts(web: Web) -> list[Move]:
     """Each pair of hosts between which a sensor saw lateral movement, in order of time."""
     moves: dict[tuple[str, str], Move] = {}
     for alert in web.with_tactic(_LATERAL):
-        source = web.source(alert) or _came_from(web, alert)
+        seen = web.source(alert)
+        source = seen or _came_from(web, alert)
         target = web.destination(alert) or next((host for host in web.hosts(alert) if host != source), "")
         if source and target and source != target:
-            moves.setdefault((source, target), Move(source, target)).alerts.append(alert)
+            move = moves.setdefault((source, target), Move(source, target))
+            move.alerts.append(alert)
+            move.is_seen = move.is_seen or bool(seen)
     return list(moves.values())
 
 
@@ -82,10 +87,17 @@ def _moved(web: Web, moves: list[Move]) -> Hypothesis:
 
 def _terms(web: Web, moves: list[Move], users: list[str]) -> Iterator[Term]:
     alerts = [alert for move in moves for alert in move.alerts]
-    yield Term(40, f"a sensor names lateral movement between {many(len(moves), 'pair')} of hosts")
-    if len(alerts) > len(moves):
-        yield Term(min(15, 5 * (len(alerts) - len(moves))), f"{many(len(alerts), 'alert')} agree")
-    if any(len([one for one in alerts if user in web.users(one)]) > 1 for user in users):
+    pairs = f"between {many(len(moves), 'pair')} of hosts"
+    if any(move.is_seen for move in moves):
+        yield sensors_word(40, f"a sensor names lateral movement {pairs}", alerts)
+    else:
+        yield sensors_word(20, f"lateral movement {pairs}, its origin told from where the account was before", alerts)
+    # A rule that fires again is the same word again, not a second witness.
+    witnesses = sum(len({(alert.source, alert.title) for alert in move.alerts}) for move in moves)
+    if witnesses > len(moves):
+        yield Term(min(15, 5 * (witnesses - len(moves))), f"{witnesses} rules agree")
+    # An administrator's account is the same throughout as well.
+    if is_taken_seriously(alerts) and any(len([one for one in alerts if user in web.users(one)]) > 1 for user in users):
         yield Term(12, "the same account throughout")
     if _was_breached_before(web, moves[0]):
         yield Term(15, f"{moves[0].source} showed an intruder's work before")
@@ -96,7 +108,9 @@ def _terms(web: Web, moves: list[Move], users: list[str]) -> Iterator[Term]:
 def _was_breached_before(web: Web, move: Move) -> bool:
     start = move.alerts[0].first_seen
     return any(
-        alert.first_seen < start and killchain.latest_rank(web.scope, alert) >= killchain.BREACH
+        alert.first_seen < start
+        and is_taken_seriously([alert])
+        and killchain.latest_rank(web.scope, alert) >= killchain.BREACH
         for alert in web.alerts
         if move.source in web.hosts(alert)
     )
@@ -105,11 +119,12 @@ def _was_breached_before(web: Web, move: Move) -> bool:
 def _one_user_on_several_hosts(web: Web) -> Iterator[Hypothesis]:
     for user in web.all_users(web.with_tactic(_CREDENTIALS)):
         own = [alert for alert in web.alerts if user in web.users(alert)]
-        first = next(alert for alert in own if killchain.has_tactic(web.scope, alert, _CREDENTIALS))
+        attacks = [alert for alert in own if killchain.has_tactic(web.scope, alert, _CREDENTIALS)]
+        first = attacks[0]
         before = set(web.all_hosts(one for one in own if one.first_seen <= first.first_seen))
         after = [one for one in own if one.first_seen > first.first_seen and not before & set(web.hosts(one))]
         new = web.all_hosts(after)
-        if before and new:
+        if before and new and is_serious(web, attacks):
             yield hypothesis(
                 "lateral_movement",
                 web,
@@ -120,7 +135,7 @@ def _one_user_on_several_hosts(web: Web) -> Iterator[Hypothesis]:
                     f"on {listed(new)} from {moment(after[0].first_seen)}."
                 ),
                 terms=[
-                    Term(35, f"one account on {many(len(before | set(new)), 'host')}"),
+                    sensors_word(35, f"one account on {many(len(before | set(new)), 'host')}", after),
                     Term(10, "after credential access"),
                 ],
                 hosts=[*sorted(before), *new],

@@ -12,9 +12,15 @@ from agents.builtin.reputation import Term
 from agents.builtin.scope import cite, distinct
 from agents.builtin.wording import clock, line, many
 from cases.models import Alert
+from cases.states import Severity
+
+LEAST_CONFIDENCE = 0.35
+"""What is supposed with less than this is a coincidence, not a finding."""
 
 _MAX_EVIDENCE = 12
 _CEILING = 95
+# What a sensor itself holds for low it sees in every estate every day: administrators move between hosts too.
+_FULL_WORD = frozenset({Severity.CRITICAL, Severity.HIGH, Severity.MEDIUM})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,18 @@ def hypothesis(
         recommended_actions=list(actions),
     )
     return Hypothesis(kind, finding, tuple(own), tuple(hosts), tuple(users), tuple(iocs), tuple(terms))
+
+
+def is_taken_seriously(alerts: Iterable[Alert]) -> bool:
+    """Whether a sensor rates any of them medium or graver."""
+    return any(alert.severity in _FULL_WORD for alert in alerts)
+
+
+def sensors_word(points: int, reason: str, alerts: Sequence[Alert]) -> Term:
+    """The weight of a technique that sensors name: the whole of `points`, or three eighths when they all rate it low themselves."""
+    if is_taken_seriously(alerts):
+        return Term(points, reason)
+    return Term(round(points * 3 / 8), f"{reason}, which it rates {alerts[0].severity} itself")
 
 
 def as_json(one: Hypothesis, most_alerts: int = 100) -> dict[str, Any]:

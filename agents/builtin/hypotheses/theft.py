@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from agents.builtin import killchain
-from agents.builtin.hypotheses.supposition import Hypothesis, hypothesis
+from agents.builtin.hypotheses.supposition import Hypothesis, hypothesis, sensors_word
 from agents.builtin.pivoting import Web
 from agents.builtin.reputation import Term
 from agents.builtin.scope import distinct
@@ -87,10 +87,11 @@ def _taken(web: Web, host: str, gathered: Sequence[Alert], out: Sequence[Alert])
 
 
 def _terms(web: Web, gathered: Sequence[Alert], out: Sequence[Alert], size: int) -> Iterator[Term]:
-    if any(_is_named(web, alert) for alert in out):
-        yield Term(35, "a sensor names an exfiltration technique")
+    named = [alert for alert in out if _is_named(web, alert)]
+    if named:
+        yield sensors_word(35, "a sensor names an exfiltration technique", named)
     if gathered:
-        yield Term(30, "collection on the same host before")
+        yield sensors_word(30, "collection on the same host before", gathered)
     if size >= LARGE:
         yield Term(20, f"{volume(size)} sent out")
     if len({alert.source for alert in out}) > 1:

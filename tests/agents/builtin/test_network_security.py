@@ -157,4 +157,4 @@ def test_four_contacts_have_no_rhythm_and_five_have_one():
     assert measure(at[:4]) is None
     rhythm = measure(at)
     assert rhythm is not None
-    assert (rhythm.period, rhythm.spread, rhythm.is_even) == (600, 0, True)
+    assert (rhythm.period, rhythm.spread, rhythm.is_even()) == (600, 0, True)
