@@ -295,3 +295,4 @@ def _live(row: Any) -> dict[str, Any]:
 
 
 from agents.playbooks import admin as _playbooks  # noqa: E402, F401 - Django finds an app's pages by its `admin` module
+from agents.playbooks import admin_rules as _rules  # noqa: E402, F401 - Django finds an app's pages by its `admin` module

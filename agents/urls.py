@@ -7,6 +7,7 @@ from django.urls import path
 from agents import api
 from agents.playbooks import api as playbooks
 from agents.playbooks import api_response as response
+from agents.playbooks import api_rules as rules
 
 urlpatterns = [
     path("investigations", api.Investigations.as_view()),
@@ -22,6 +23,9 @@ urlpatterns = [
     path("playbooks/<str:playbook_id>", playbooks.PlaybookDetail.as_view()),
     path("playbooks/<str:playbook_id>/versions", playbooks.PlaybookVersions.as_view()),
     path("playbooks/<str:playbook_id>/execute", playbooks.PlaybookExecute.as_view()),
+    path("automation-rules", rules.AutomationRules.as_view()),
+    path("automation-rules/<str:rule_id>", rules.AutomationRuleDetail.as_view()),
+    path("automation-rules/<str:rule_id>/preview", rules.AutomationRulePreview.as_view()),
     path("executions", playbooks.Executions.as_view()),
     path("executions/<str:execution_id>", playbooks.ExecutionDetail.as_view()),
     path("executions/<str:execution_id>/cancel", playbooks.ExecutionCancel.as_view()),

@@ -95,6 +95,37 @@ class ExecutionDetailAnswer(ExecutionAnswer):
     steps: list[ExecutionStepAnswer]
 
 
+class RuleAnswer(Answer):
+    """A rule; `held_back` counts alerts beyond its bound, or with nothing new in them; `error` says why it last did not run."""
+
+    id: Id
+    name: str = Field(examples=["brute force"])
+    playbook_id: Id
+    playbook: str = Field(examples=["brute_force_mitigation"])
+    condition: str
+    enabled: bool
+    dry_run: bool
+    max_per_minute: Count
+    held_back: Count
+    error: str | None
+    created_by: str
+    updated_at: datetime
+
+
+class RuleExampleAnswer(Answer):
+    id: Id
+    title: str
+    severity: str
+
+
+class RulePreviewAnswer(Answer):
+    """Of the newest alerts, how many the rule would have been for."""
+
+    looked_at: Count
+    matching: Count
+    examples: list[RuleExampleAnswer]
+
+
 class DecisionAnswer(Answer):
     name: str
     verdict: Annotated[str, one_of(["approved", "rejected", "expired"])]

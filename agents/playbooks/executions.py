@@ -35,6 +35,8 @@ def execute(
 ) -> Execution:
     """Begins a run of the playbook's present version over a case, or over an alert (in its case; a run in earnest finds or opens one).
 
+    A `rule` that begins it does so in the place of its owner, who therefore may not decide its approvals.
+
     Raises Denied, Missing, Invalid, Conflict for a playbook that is switched off or a case that is closed.
     """
     actor.require(PERMISSION)
@@ -55,7 +57,7 @@ def execute(
             alert=alert,
             dry_run=is_dry,
             requested_by=actor.name,
-            requester=approvals.identity_of(actor),
+            requester=rule.owner if rule else approvals.identity_of(actor),
             rule=rule,
             parameters=dict(parameters or {}),
             facts=facts.gathered(alert=alert, case=case, parameters=parameters or {}),

@@ -16,7 +16,7 @@ from cases.states import SEVERITIES
 
 NAMES = frozenset(
     {"severity", "asset_criticality", "is_ot", "is_it", "business_hours", "category", "source", "results", "parameters"}
-    | {"alert", "case", "title"}
+    | {"alert", "case", "title", "techniques"}
 )
 """What a condition may speak of."""
 

@@ -39,6 +39,7 @@ def gathered(*, alert: Alert | None, case: Case | None, parameters: Mapping[str,
         "asset_criticality": LEVELS[max((one.level for one in known), default=0)],
         "is_ot": is_ot,
         "is_it": not is_ot,
+        "techniques": _with_parents(lists["techniques"]),
     }
     about = {"id": str(alert.id) if alert else "", "title": title, "severity": severity, **lists}
     return common | {"alert": about, "case": _case(case)}
@@ -78,6 +79,11 @@ def _lists(alerts: list[Alert]) -> dict[str, list[str]]:
         "network": distinct(ioc["value"] for ioc in iocs if ioc["type"] in _NETWORK),
         "indicators": distinct(ioc["value"] for ioc in iocs),
     }
+
+
+def _with_parents(techniques: list[str]) -> list[str]:
+    """`T1110.003` is also `T1110`."""
+    return distinct(name for one in techniques for name in (one, one.partition(".")[0]))
 
 
 def _case(case: Case | None) -> dict[str, Any]:

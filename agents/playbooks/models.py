@@ -106,6 +106,11 @@ class Execution(models.Model):
         constraints = [
             _one_of("status", ExecutionStatus, "execution_status_is_known"),
             _one_of("course", Course, "execution_course_is_known"),
+            models.UniqueConstraint(
+                fields=["playbook", "alert"],
+                condition=models.Q(rule__isnull=False),
+                name="execution_by_rule_once_an_alert",
+            ),
         ]
         indexes = [models.Index(fields=["status", "-id"], name="execution_by_status")]
 
@@ -301,20 +306,25 @@ class BlocklistEntry(models.Model):
 
 
 class AutomationRule(models.Model):
-    """When an alert of a kind arrives, run a playbook: so often a minute at most."""
+    """When an alert of a kind arrives, run a playbook: so often a minute at most. Off until somebody switches it on."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     name = models.CharField(max_length=64, unique=True)
     playbook = models.ForeignKey(Playbook, on_delete=models.CASCADE, related_name="rules")
     condition = models.CharField(max_length=500)
-    enabled = models.BooleanField(default=True)
+    enabled = models.BooleanField(default=False)
+    dry_run = models.BooleanField(default=False, help_text="It rehearses: its runs have no effect.")
     max_per_minute = models.PositiveSmallIntegerField(
         default=5, validators=[MinValueValidator(1), MaxValueValidator(1000)]
     )
     held_back = models.PositiveBigIntegerField(
-        default=0, help_text="Alerts that it would have run for, beyond its bound."
+        default=0, help_text="Alerts that it did not run for: beyond its bound, or nothing new in them."
     )
+    error = models.TextField(blank=True, help_text="Why it last did not run although it should have.")
     created_by = models.CharField(max_length=150)
+    owner = models.CharField(
+        max_length=160, blank=True, help_text="Who last said what it does, and so may not decide approvals of its runs."
+    )
     updated_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

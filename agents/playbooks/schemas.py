@@ -19,6 +19,14 @@ KindWord = Annotated[str, one_of(ConnectorKind.values)]
 ActionWord = Annotated[str, one_of(list(ACTIONS))]
 Name = Annotated[Text, StringConstraints(min_length=1, max_length=64, pattern=r"^[\w][\w .-]*$")]
 Reason = Annotated[Text, Field(max_length=2_000)]
+Condition = Annotated[
+    Text,
+    Field(
+        max_length=500,
+        examples=['severity >= "high" and "T1110" in techniques and source == "wazuh" and is_it'],
+        description="As conditions of steps: on severity, source, category, techniques, asset_criticality, is_ot, is_it, business_hours, alert.",
+    ),
+]
 Parameters = dict[str, Any]
 _DEEPEST = 8
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
@@ -81,6 +89,21 @@ class ExecutionQuery(PageQuery):
 class ApprovalQuery(PageQuery):
     status: ApprovalStatusWord | None = None
     execution_id: UUID | None = None
+
+
+class RulePatch(Body):
+    """`PATCH /automation-rules/{id}`: what is absent stays."""
+
+    condition: Condition = ""
+    enabled: Flag = False
+    dry_run: Flag = False
+    max_per_minute: Whole = Field(5, ge=1, le=1_000)
+
+
+class RuleIn(RulePatch):
+    name: Name
+    playbook_id: UUID
+    condition: Condition
 
 
 class DeliveryQuery(PageQuery):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from agents.playbooks import approvals, engine, events, notices, recovery
+from django.utils.dateparse import parse_datetime
+
+from agents.playbooks import approvals, automation, engine, events, notices, recovery
 from aurora.bus import registry, schedule, streams
 from aurora.bus.streams import Message
 from aurora.bus.worker import Worker
 from aurora.errors import Invalid
 from aurora.ids import uuid_or_none
+from cases.events import ALERT_CREATED, ALERT_UPDATED
 
 
 class PlaybooksWorker(Worker):
@@ -48,9 +51,29 @@ class ApprovalNoticesWorker(Worker):
         notices.tell(approval_id=approval_id, announcement=announcement)
 
 
+class AutomationWorker(Worker):
+    """Begins the playbooks that rules name for new alerts, and for those that became graver. The database knows which it has begun."""
+
+    name: ClassVar[str] = "automation"
+    stream: ClassVar[str] = streams.ALERTS
+    group: ClassVar[str] = "automation"
+    types: ClassVar[frozenset[str]] = frozenset({ALERT_CREATED, ALERT_UPDATED})
+    concurrency: ClassVar[int] = 2
+    exactly_once: ClassVar[bool] = False
+
+    def concerns(self, message: Message) -> bool:
+        return message.type == ALERT_CREATED or message.data.get("is_raised") is True
+
+    def handle(self, message: Message) -> None:
+        alert_id, arrived_at = uuid_or_none(message.data.get("id")), parse_datetime(message.timestamp)
+        if alert_id is None or arrived_at is None:
+            raise Invalid("The message has no valid `id` or `timestamp`")
+        automation.respond(alert_id=alert_id, arrived_at=arrived_at)
+
+
 def register_all() -> None:
     """Offers the workers and the jobs to `manage.py work`, and says which types of events there are."""
-    for worker in (PlaybooksWorker, ApprovalNoticesWorker):
+    for worker in (PlaybooksWorker, ApprovalNoticesWorker, AutomationWorker):
         registry.register(worker.name, worker)
     registry.declare_types(streams.AGENT_TASKS, {events.PLAYBOOK_STEP})
     schedule.register("lost-playbook-steps", every=30, function=recovery.recover)

@@ -69,6 +69,7 @@ _GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             ),
             Entry("Runs", "play_circle", "admin:agents_execution_changelist", "agents.view_execution"),
             Entry("Playbooks", "account_tree", "admin:agents_playbook_changelist", "agents.view_playbook"),
+            Entry("Rules", "bolt", "admin:agents_automationrule_changelist", "agents.view_automationrule"),
             Entry("Block list", "gpp_bad", "admin:agents_blocklistentry_changelist", "agents.view_blocklistentry"),
             Entry("Agents", "smart_toy", "admin:agents_agent_changelist", "agents.view_agent"),
         ),
