@@ -11,12 +11,12 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from agents.playbooks import approvals, authoring, connectors, executions, pictures
+from agents.playbooks import approvals, authoring, connectors, executions, pictures, runs
 from agents.playbooks.models import Approval, BlocklistEntry, Connector, Delivery, Execution, Playbook
 from agents.playbooks.states import ENDED_EXECUTIONS
 from aurora.actors import Actor
 from aurora.console import widgets
-from aurora.console.records import RecordAdmin
+from aurora.console.records import Facts, RecordAdmin
 from aurora.console.verbs import Button, ButtonsAdmin, Choice
 from aurora.errors import Invalid
 from aurora.ids import uuid_or_none
@@ -60,6 +60,21 @@ for _admin, _name in ((CaseAdmin, "case_id"), (AlertAdmin, "alert_id")):
             leads_to=execution_url,
         )
     )
+
+
+def _whereabouts(execution: Execution) -> Facts:
+    """What a run is of, and over, as links."""
+    rows = (
+        ("Playbook", "agents_playbook", execution.playbook),
+        ("Rule", "agents_automationrule", execution.rule),
+        ("Case", "cases_case", execution.case),
+        ("Alert", "cases_alert", execution.alert),
+    )
+    return [
+        (label, format_html('<a href="{}">{}</a>', reverse(f"admin:{route}_change", args=[row.pk]), row))
+        for label, route, row in rows
+        if row is not None
+    ]
 
 
 def _is_under_way(row: Execution) -> bool:
@@ -126,16 +141,8 @@ class ExecutionAdmin(ButtonsAdmin):
 
     change_form_template = "admin/agents/execution/page.html"
     record_icon = "play_circle"
-    record_facts = (
-        "status",
-        "dry_run",
-        "is_paused",
-        "requested_by",
-        "created_at",
-        "started_at",
-        "finished_at",
-        "summary",
-    )
+    change_list_template = "admin/agents/live_list.html"
+    record_facts = ("created_at", "started_at", "finished_at")
     list_display = ("run", "status_badge", "dry_run", "requested_by", "summary", "begun")
     list_display_links = ("run",)
     list_filter = ("status", "dry_run")
@@ -185,7 +192,14 @@ class ExecutionAdmin(ButtonsAdmin):
 
     def page(self, request: HttpRequest, row: Execution) -> dict[str, Any]:
         steps = list(row.steps.order_by("position"))
-        return {**super().page(request, row), "steps": steps, "picture": pictures.of_run(row.version, steps)}
+        context = super().page(request, row)
+        return {
+            **context,
+            "facts": [*_whereabouts(row), *context["facts"]],
+            "steps": steps,
+            "approvals": list(row.approvals.select_related("step").order_by("id")),
+            "picture": pictures.of_run(row.version, steps),
+        }
 
     @admin.display(description="Run")
     def run(self, row: Execution) -> SafeString:
@@ -208,18 +222,9 @@ class ApprovalAdmin(ButtonsAdmin):
     """The inbox of questions to people."""
 
     record_icon = "how_to_reg"
-    record_facts = (
-        "status",
-        "action",
-        "reason",
-        "is_reversible",
-        "needed",
-        "granted",
-        "requested_by",
-        "created_at",
-        "expires_at",
-    )
-    record_texts = ("parameters", "decisions")
+    change_form_template = "admin/agents/approval/page.html"
+    change_list_template = "admin/agents/live_list.html"
+    record_facts = ("created_at", "escalated_at", "expires_at", "decided_at")
     list_display = ("question", "status_badge", "asked_by", "people", "expires")
     list_display_links = ("question",)
     list_filter = ("status",)
@@ -253,9 +258,22 @@ class ApprovalAdmin(ButtonsAdmin):
         ),
     )
 
+    def page(self, request: HttpRequest, row: Approval) -> dict[str, Any]:
+        context = super().page(request, row)
+        execution = row.execution
+        run = format_html('<a href="{}">{}</a>', execution_url(execution), execution)
+        values = ((name, value if isinstance(value, list) else [value]) for name, value in row.parameters.items())
+        return {
+            **context,
+            "title": f"{widgets.words(row.action)}: {runs.targets_of(row.parameters)}",
+            "facts": [("Run", run), ("Step", row.step.name), *_whereabouts(execution), *context["facts"]],
+            "parameters": [(name, ", ".join(map(str, items))) for name, items in values],
+            "links": list(row.links.select_related("connector")),
+        }
+
     @admin.display(description="Question")
     def question(self, row: Approval) -> SafeString:
-        targets = ", ".join(str(value) for value in row.parameters.values())[:200]
+        targets = runs.targets_of(row.parameters)
         return format_html(
             '<span class="au-title"><b>{}: {}</b><small>{} · {}</small></span>',
             widgets.words(row.action),

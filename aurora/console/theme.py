@@ -36,6 +36,10 @@ def _standing(request: HttpRequest) -> str:
     return static("aurora/standing.js")
 
 
+def _live(request: HttpRequest) -> str:
+    return static("aurora/live.js")
+
+
 # A blue-green, after the lights. 600 carries white text at 5.5:1, 500 stands on the dark ground at 7:1 (WCAG AA asks 4.5:1).
 _PRIMARY = {
     "50": "#effcf9",
@@ -76,7 +80,7 @@ UNFOLD: dict[str, Any] = {
     "BORDER_RADIUS": "8px",
     "COLORS": {"primary": _PRIMARY, "base": _BASE},
     "STYLES": [_tokens, _styles],
-    "SCRIPTS": [_script, _standing],
+    "SCRIPTS": [_script, _live, _standing],
     "LOGIN": {"image": _login_image, "form": "aurora.console.sign_in.SignInForm"},
     "SIDEBAR": {
         "show_search": False,

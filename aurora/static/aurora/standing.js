@@ -30,6 +30,7 @@ addEventListener("DOMContentLoaded", () => {
       const frame = JSON.parse(event.data);
       pause = 1_000;
       if (frame.type === "mode.changed") show(frame.data);
+      dispatchEvent(new CustomEvent("au:frame", { detail: frame })); // for live.js: a page needs one socket, not two
     });
     socket.addEventListener("close", (event) => {
       if (hopeless.has(event.code)) return;
