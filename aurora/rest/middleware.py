@@ -39,9 +39,8 @@ class EdgeMiddleware:
         request.META[_REQUEST_ID] = sent if _SANE_REQUEST_ID.fullmatch(sent) else str(new_id())
         try:
             response = self._answer(request)
-        except (
-            Exception
-        ):  # of Django's own page about a failure: nothing behind this turns it into an answer of any shape
+        except Exception:
+            # Of Django's own page about a failure: nothing behind this turns it into an answer of any shape.
             log.exception("answer_failed", request_id=request.META[_REQUEST_ID])
             response = problems.from_status(500)
         response.headers["X-Request-ID"] = request.META[_REQUEST_ID]
