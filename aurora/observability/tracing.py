@@ -10,6 +10,7 @@ from opentelemetry import context, trace
 from opentelemetry.instrumentation.django import DjangoInstrumentor
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from aurora.observability import work
@@ -19,10 +20,14 @@ _tracer = trace.get_tracer("aurora")
 
 
 def start() -> None:
-    """Installs the tracer provider, once a process. Spans of queries and Redis commands are made only when somebody will see them."""
+    """Installs the tracer provider, once a process. Attributes, and spans of queries and Redis commands, are made only when somebody will see them."""
     if isinstance(trace.get_tracer_provider(), TracerProvider):
         return
-    provider = TracerProvider(resource=Resource.create({"service.name": settings.OTEL_SERVICE_NAME}))
+    provider = TracerProvider(
+        resource=Resource.create({"service.name": settings.OTEL_SERVICE_NAME}),
+        # None: as the standard's `OTEL_TRACES_SAMPLER` says. A span that is not sampled has its ids all the same.
+        sampler=None if settings.OTEL_ENDPOINT else ALWAYS_OFF,
+    )
     trace.set_tracer_provider(provider)
     if settings.OTEL_ENDPOINT:
         _export(provider)

@@ -6,12 +6,13 @@ from django.test import RequestFactory
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 from aurora.observability import tracing
 
 
 def test_a_span_of_a_request_holds_no_query():
-    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    exporter, provider = InMemorySpanExporter(), TracerProvider(sampler=ALWAYS_ON)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     whole = "http://testserver/decide/?link=s3cret"
     with provider.get_tracer("test").start_as_current_span("GET", attributes={"http.url": whole}) as span:
