@@ -11,7 +11,7 @@ import contextvars
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import redis
@@ -45,20 +45,24 @@ DONE, LEFT = Settled(is_done=True), Settled(is_done=False)
 
 
 class Pump:
-    """`settle` handles one entry in a handler thread. `paused` is called by a thread that finds nothing more to handle, and every tick."""
+    """`settle` handles one entry in a handler thread, or `settle_together` up to `batch` of those that wait, when that is more than one.
+    `paused` is called by a thread that finds nothing more to handle, and every tick."""
 
     def __init__(
         self,
         consumer: GroupConsumer,
         settle: Callable[[Entry], Settled],
         *,
+        settle_together: Callable[[Sequence[Entry]], Sequence[Settled]],
         paused: Callable[[], None],
         claim_seconds: float,
         concurrency: int,
+        batch: int,
         prefetch: int,
         timeout: float,
     ) -> None:
-        self._consumer, self._settle, self._paused = consumer, settle, paused
+        self._consumer, self._settle, self._settle_together, self._paused = consumer, settle, settle_together, paused
+        self._batch = batch
         self._concurrency, self._capacity, self._timeout = concurrency, concurrency + prefetch, timeout
         self._tick_seconds = min(LONGEST_TICK_SECONDS, claim_seconds / 3)
         self._next_tick = 0.0
@@ -73,18 +77,20 @@ class Pump:
         # Ends of a deque are taken and added in one step, so these need no lock.
         self._waiting: deque[Entry] = deque()
         self._finished: deque[str] = deque()
-        self._running: list[tuple[str, float]] = [_NOTHING] * concurrency
+        self._running: list[tuple[Sequence[Entry], float]] = [_NOTHING] * concurrency
         """What each handler thread has in its hands, and since when."""
         self._arrived = threading.Condition()
         self._is_closed = False
+        self._finished_enough = max(1, self._capacity // 2)
         self._has_room = threading.Event()
 
     def run(self, stop: threading.Event) -> None:
         """Until `stop`. Raises RuntimeError when a handler thread died, which only something like lack of memory can bring about."""
+        serve = self._serve_batches if self._batch > 1 else self._serve
         threads = [
             threading.Thread(
                 target=contextvars.copy_context().run,
-                args=(self._serve, place),
+                args=(serve, place),
                 name=f"{self._consumer.group}-{place}",
                 daemon=True,
             )
@@ -154,19 +160,23 @@ class Pump:
         """For all in hand but the newest, and but those that run longer than allowed: those are left to another consumer."""
         now = time.monotonic()
         with self._lock:
-            for entry_id, began in self._running:
-                if now - began > self._timeout and entry_id in self._held and entry_id not in self._overdue:
-                    self._overdue.add(entry_id)
-                    log.error("handler_overdue", **self._names(entry_id), seconds=round(now - began, 1))
+            for entries, began in self._running:
+                for entry in entries if now - began > self._timeout else ():
+                    self._note_overdue(entry.entry_id, now - began)
             aged = [entry_id for entry_id, taken in self._held.items() if now - taken >= self._tick_seconds / 2]
             leased = [entry_id for entry_id in aged if entry_id not in self._overdue]
             self._kept = {entry_id: until for entry_id, until in self._kept.items() if until > now}
             leased += self._kept
         self._consumer.extend(leased)
 
+    def _note_overdue(self, entry_id: str, seconds: float) -> None:
+        if entry_id in self._held and entry_id not in self._overdue:
+            self._overdue.add(entry_id)
+            names = {"stream": self._consumer.stream, "group": self._consumer.group, "entry_id": entry_id}
+            log.error("handler_overdue", **names, seconds=round(seconds, 1))
+
     def _serve(self, place: int) -> None:
-        waiting, finished, running, settle = self._waiting, self._finished, self._running, self._settle
-        finished_enough = max(1, self._capacity // 2)
+        waiting, running, settle, finish = self._waiting, self._running, self._settle, self._finish
         while True:
             try:
                 entry = waiting.popleft()
@@ -175,14 +185,36 @@ class Pump:
                 if self._is_over_after_pause():
                     return
                 continue
-            running[place] = (entry.entry_id, time.monotonic())
-            settled = settle(entry)
-            if settled.is_done:
-                finished.append(entry.entry_id)
-                if len(finished) >= finished_enough and not self._has_room.is_set():
-                    self._has_room.set()  # the pump acknowledges, while this thread goes on
+            running[place] = ((entry,), time.monotonic())
+            finish(entry, settle(entry))
+
+    def _serve_batches(self, place: int) -> None:
+        while True:
+            entries = self._pop(self._batch)
+            if entries:
+                self._running[place] = (entries, time.monotonic())
+                for entry, settled in zip(entries, self._settle_together(entries), strict=True):
+                    self._finish(entry, settled)
             else:
-                self._let_go(entry.entry_id, settled.kept_seconds)
+                self._running[place] = _NOTHING
+                if self._is_over_after_pause():
+                    return
+
+    def _pop(self, most: int) -> list[Entry]:
+        """Up to so many of those that wait."""
+        entries: list[Entry] = []
+        with contextlib.suppress(IndexError):
+            while len(entries) < most:
+                entries.append(self._waiting.popleft())
+        return entries
+
+    def _finish(self, entry: Entry, settled: Settled) -> None:
+        if not settled.is_done:
+            self._let_go(entry.entry_id, settled.kept_seconds)
+            return
+        self._finished.append(entry.entry_id)
+        if len(self._finished) >= self._finished_enough and not self._has_room.is_set():
+            self._has_room.set()  # the pump acknowledges, while this thread goes on
 
     def _is_over_after_pause(self) -> bool:
         """Brings to an end what was handled, and waits for more; whether nothing more will come."""
@@ -240,10 +272,7 @@ class Pump:
         self._unless_redis_is_away(self._consumer.leave)
 
     def _hand_back_unstarted(self) -> None:
-        entries: list[Entry] = []
-        with contextlib.suppress(IndexError):
-            while True:
-                entries.append(self._waiting.popleft())
+        entries = self._pop(self._capacity + len(self._waiting))
         with self._lock:
             for entry in entries:
                 del self._held[entry.entry_id]
@@ -256,8 +285,5 @@ class Pump:
         except redis.RedisError as error:
             self._redis.failed(error)
 
-    def _names(self, entry_id: str) -> dict[str, str]:
-        return {"stream": self._consumer.stream, "group": self._consumer.group, "entry_id": entry_id}
 
-
-_NOTHING = ("", 0.0)
+_NOTHING: tuple[Sequence[Entry], float] = ((), 0.0)

@@ -20,7 +20,10 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import ClassVar
+from uuid import UUID
 
 import redis
 import structlog
@@ -57,6 +60,9 @@ class Worker(ABC):
     """Handler threads. Only with one is the order of the stream kept, and only while nothing fails."""
     prefetch: ClassVar[int] = 200
     """Entries read ahead of the handlers. 0 for handlers that take seconds: what waits here, no other process can take."""
+    batch: ClassVar[int] = 1
+    """Messages handled in one transaction when so many wait, which spares commits: for handlers that do nothing but change rows. When one of them
+    fails, all are undone and each is handled by itself. Only with `exactly_once`."""
     timeout: ClassVar[float] = 300.0
     """Seconds after which a running handler loses its lease, so that another process gets the message."""
     exactly_once: ClassVar[bool] = True
@@ -80,9 +86,11 @@ class Worker(ABC):
         Pump(
             consumer,
             settler.settle,
+            settle_together=settler.settle_together,
             paused=settler.count,
             claim_seconds=claim_seconds,
             concurrency=self.concurrency,
+            batch=self.batch if self.exactly_once else 1,
             prefetch=self.prefetch,
             timeout=self.timeout,
         ).run(stop)
@@ -149,6 +157,11 @@ class _Settler:
         finally:
             work.in_hand.reset(token)
 
+    def settle_together(self, entries: Sequence[Entry]) -> list[Settled]:
+        """As `settle` for each. A message that comes again is never handled with others: it may be what made a process die."""
+        handled = self._handle_together([entry for entry in entries if entry.deliveries == 1])
+        return [DONE if entry.entry_id in handled else self.settle(entry) for entry in entries]
+
     def count(self) -> None:
         """Adds what was handled since the last time to the metrics."""
         took = [self._took.popleft() for _ in range(len(self._took))]
@@ -170,6 +183,43 @@ class _Settler:
             return self._judge(entry, error)
         return DONE
 
+    def _handle_together(self, entries: Sequence[Entry]) -> set[str]:
+        """The entries that were handled in one transaction: all that could be, or none. What cannot be is left to `settle`."""
+        deliveries = [(entry, message) for entry in entries if (message := self._readable(entry))]
+        if len(deliveries) < 2:
+            return set()
+        took: list[float] = []
+        try:
+            with transaction.atomic():
+                new = _note_all_as_handled(self._worker.group, {UUID(message.id) for _, message in deliveries})
+                for entry, message in deliveries:
+                    began = time.perf_counter()
+                    if UUID(message.id) in new:
+                        new.remove(UUID(message.id))  # it may be there twice
+                        self._handle_one_of_many(entry, message)
+                    took.append(time.perf_counter() - began)
+        except Exception as error:  # noqa: BLE001 - each is handled once more by itself, and judged by what it raises then
+            log.debug("batch_undone", group=self._worker.group, messages=len(deliveries), error=str(error))
+            return set()
+        self._took.extend(took)
+        return {entry.entry_id for entry, _ in deliveries}
+
+    def _readable(self, entry: Entry) -> Message | None:
+        """The message if it is for us and can be read."""
+        try:
+            message = streams.decode(self._worker.stream, entry.entry_id, entry.fields)
+            return message if self._is_for_us(message) else None
+        except Invalid:
+            return None
+
+    def _handle_one_of_many(self, entry: Entry, message: Message) -> None:
+        token = work.in_hand.set(_Delivery(self._worker, entry))
+        try:
+            with self._span(message):
+                self._worker.handle(message)
+        finally:
+            work.in_hand.reset(token)
+
     def _is_for_us(self, message: Message) -> bool:
         """Raises Invalid for what no version of this worker could handle."""
         if message.type not in self._types and not registry.is_known_type(self._worker.stream, message.type):
@@ -183,8 +233,14 @@ class _Settler:
         )
 
     def _handle_in_span(self, message: Message) -> None:
-        with tracing.span(f"{self._worker.name} {message.type}", traceparent=message.traceparent):
+        with self._span(message):
             self._handle_timed(message)
+
+    def _span(self, message: Message) -> AbstractContextManager[object]:
+        """None while nothing leaves the process: then the trace is that of the work in hand."""
+        if not settings.OTEL_ENDPOINT:
+            return nullcontext()
+        return tracing.span(f"{self._worker.name} {message.type}", traceparent=message.traceparent)
 
     def _handle_timed(self, message: Message) -> None:
         began = time.perf_counter()
@@ -256,6 +312,13 @@ def _log_failure(error: Exception) -> None:
         log.error("message_failed", error=str(error), exc_info=error)
 
 
+def _note_all_as_handled(group: str, event_ids: Collection[UUID]) -> set[UUID]:
+    """Those that the group had not handled. Sorted, so that two workers with the same ones do not wait for each other."""
+    with connection.cursor() as cursor:
+        cursor.execute(_NOTE_ALL, [group, timezone.now(), sorted(event_ids)])
+        return {row[0] for row in cursor.fetchall()}
+
+
 def _note_as_handled(group: str, event_id: str) -> bool:
     """False when the group has handled the event; waits for a transaction that is just doing so."""
     with connection.cursor() as cursor:
@@ -266,4 +329,9 @@ def _note_as_handled(group: str, event_id: str) -> bool:
 _NOTE = f"""
     INSERT INTO {ProcessedEvent._meta.db_table} ("group", event_id, processed_at) VALUES (%s, %s, %s)
     ON CONFLICT ("group", event_id) DO NOTHING
+"""
+_NOTE_ALL = f"""
+    INSERT INTO {ProcessedEvent._meta.db_table} ("group", event_id, processed_at)
+    SELECT %s, event_id, %s FROM unnest(%s::uuid[]) AS event_id
+    ON CONFLICT ("group", event_id) DO NOTHING RETURNING event_id
 """

@@ -50,6 +50,7 @@ class Effect(Worker):
     stream: ClassVar[str] = STREAM
     group: ClassVar[str] = "bench"
     types: ClassVar[frozenset[str]] = frozenset({TYPE})
+    batch: ClassVar[int] = 50
 
     def handle(self, message: Message) -> None:
         began = time.time()

@@ -1,4 +1,5 @@
-"""Run as a process by `test_processes`: one worker until SIGTERM. Prints a line when it starts."""
+"""Run as a process by tests: one worker until SIGTERM, with `together` one that handles in batches, with `relay` a relay. Prints a
+line when it starts."""
 
 from __future__ import annotations
 
@@ -11,10 +12,14 @@ import django
 
 def main() -> None:
     django.setup()
-    from tests.aurora.bus.scene import Noting
+    from aurora.bus.registry import Runner
+    from aurora.bus.relay import Relay
+    from tests.aurora.bus.scene import Noting, NotingTogether
 
     stop = threading.Event()
-    thread = threading.Thread(target=Noting().run, args=(stop,))
+    kinds: dict[str, type[Runner]] = {"relay": Relay, "together": NotingTogether, "alone": Noting}
+    runner = kinds[sys.argv[1] if len(sys.argv) > 1 else "alone"]()
+    thread = threading.Thread(target=runner.run, args=(stop,))
     thread.start()
     sys.stdout.write("started\n")
     sys.stdout.flush()

@@ -46,6 +46,12 @@ class NotingTwice(Noting):
     exactly_once = False
 
 
+class NotingTogether(Noting):
+    """Writes the rows of up to ten messages in one transaction."""
+
+    batch = 10
+
+
 class AlsoNoting(Noting):
     group = "also-noting"
 
@@ -67,6 +73,17 @@ def announce(aggregate: str = "thing:1", **data: Any) -> outbox.Event:
     with transaction.atomic():
         outbox.announce(event)
     return event
+
+
+def announce_many(count: int, *, aggregates: int) -> dict[str, list[str]]:
+    """As many events in one transaction, dealt round; their ids by aggregate, in order."""
+    events = [outbox.Event(STREAM, TYPE, f"thing:{number % aggregates}", {}) for number in range(count)]
+    with transaction.atomic():
+        outbox.announce_all(events)
+    announced: dict[str, list[str]] = {}
+    for event in events:
+        announced.setdefault(event.aggregate, []).append(str(event.id))
+    return announced
 
 
 def published(client: streams.Client) -> list[dict[str, Any]]:

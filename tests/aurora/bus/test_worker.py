@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import Any
 
 import pytest
 import structlog
@@ -86,10 +87,10 @@ def test_a_delay_does_not_grow_without_end(settings):
 
 def test_what_failed_twice_is_not_taken_over_after_the_claim_time_already(start, redis_client):
     """Another worker is there all the time and would take it; neither may, before its time has come."""
-    seen: list[tuple[float, int]] = []
+    seen: list[tuple[float, Any]] = []
 
     def fail(_message):
-        seen.append((time.monotonic(), work.in_hand.get().names()["deliveries"]))
+        seen.append((time.monotonic(), _in_hand().names()["deliveries"]))
         raise RuntimeError
 
     publish(redis_client)
@@ -313,8 +314,8 @@ def test_the_handlers_log_lines_bear_the_names_of_the_message_and_its_trace(star
 def test_a_line_between_messages_bears_no_message(start, redis_client):
     publish(redis_client)
     consumer, [entry] = dead_consumer()
-    found = []
-    settle(Noting(lambda _message: found.append(work.in_hand.get())), consumer, entry)
+    found: list[work.Work] = []
+    settle(Noting(lambda _message: found.append(_in_hand())), consumer, entry)
     assert found[0].names()["entry_id"] == entry.entry_id
     assert work.in_hand.get() is None
 
@@ -351,3 +352,9 @@ def test_as_many_handlers_run_at_once_as_the_worker_says(start, redis_client):
 
 def _handled():
     return metrics.HANDLED.labels("noting")._value.get()
+
+
+def _in_hand() -> work.Work:
+    found = work.in_hand.get()
+    assert found
+    return found
