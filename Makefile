@@ -5,6 +5,7 @@
 # make fuzz   schemathesis against the whole product for ten minutes (SECONDS=n)
 # make faults takes parts of the whole product away at random and holds it to account (ROUNDS=n SEED=n)
 # make kill-playbooks  workers of playbooks killed 50 times over 100 runs: nothing stuck, skipped or doubled
+# make kill-workers  workers and relays of the bus killed every second over 10,000 events: none lost, none doubled (SEED=n)
 # make lock   compile requirements/*.txt from pyproject.toml
 # make clean  remove what the targets made; the data directory (.aurora) stays
 
@@ -18,7 +19,7 @@ INSTALL = $(BIN)/uv pip install -q --compile-bytecode --python $(PY) --require-h
 
 # Python's scripts are run through the interpreter: their first lines hold the path that this folder had when they were installed.
 
-.PHONY: run test check bench fuzz faults kill-playbooks lock clean
+.PHONY: run test check bench fuzz faults kill-playbooks kill-workers lock clean
 
 run: $(VENV)/.run
 	@exec $(PY) manage.py up
@@ -49,6 +50,9 @@ faults: $(VENV)/.dev
 
 kill-playbooks: $(VENV)/.dev
 	@$(PY) -m tests.faults.playbook_fleet 100 50
+
+kill-workers: $(VENV)/.dev
+	@$(PY) -m tests.faults.bus_fleet 10000 $(SEED)
 
 lock: $(VENV)/.uv
 	@$(MAKE) -s -C requirements
