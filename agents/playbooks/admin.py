@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from agents.playbooks import approvals, authoring, connectors, executions, pictures, runs
+from agents.playbooks import approvals, connectors, executions, pictures, runs
 from agents.playbooks.models import Approval, BlocklistEntry, Connector, Delivery, Execution, Playbook
 from agents.playbooks.states import ENDED_EXECUTIONS
 from aurora.actors import Actor
@@ -79,60 +79,6 @@ def _whereabouts(execution: Execution) -> Facts:
 
 def _is_under_way(row: Execution) -> bool:
     return row.status not in ENDED_EXECUTIONS
-
-
-@admin.register(Playbook)
-class PlaybookAdmin(ButtonsAdmin):
-    """Playbooks, as a picture of their steps and as text."""
-
-    change_form_template = "admin/agents/playbook/page.html"
-    record_icon = "account_tree"
-    record_facts = ("name", "trigger", "enabled", "version", "is_shipped", "updated_at")
-    list_display = ("playbook", "trigger", "version", "is_enabled", "updated")
-    list_display_links = ("playbook",)
-    list_fullwidth = True
-    search_fields = ("name", "title")
-    buttons = (
-        Button(
-            "enable",
-            "Enable",
-            "playbooks:execute",
-            lambda key, actor, _: authoring.edit_playbook(playbook_id=key, changes={"enabled": True}, actor=actor),
-            icon="toggle_on",
-            suits=lambda row: not row.enabled,
-            done="enabled",
-        ),
-        Button(
-            "disable",
-            "Disable",
-            "playbooks:execute",
-            lambda key, actor, _: authoring.edit_playbook(playbook_id=key, changes={"enabled": False}, actor=actor),
-            icon="toggle_off",
-            suits=lambda row: row.enabled,
-            done="disabled",
-        ),
-    )
-
-    def page(self, request: HttpRequest, row: Playbook) -> dict[str, Any]:
-        versions = list(row.versions.order_by("-number")[:2])
-        return {
-            **super().page(request, row),
-            "picture": pictures.of_version(versions[0]),
-            "source": versions[0].source,
-            "changes": pictures.changes(versions[1].source, versions[0].source) if len(versions) > 1 else "",
-        }
-
-    @admin.display(description="Playbook", ordering="name")
-    def playbook(self, row: Playbook) -> SafeString:
-        return format_html('<span class="au-title"><b>{}</b><small>{}</small></span>', str(row), row.description)
-
-    @admin.display(description="Enabled", ordering="enabled")
-    def is_enabled(self, row: Playbook) -> SafeString:
-        return widgets.badge("status", "yes" if row.enabled else "no")
-
-    @admin.display(description="Updated", ordering="updated_at")
-    def updated(self, row: Playbook) -> SafeString:
-        return widgets.ago(row.updated_at)
 
 
 @admin.register(Execution)

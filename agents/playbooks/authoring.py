@@ -44,6 +44,18 @@ def write_playbook(*, definition: Definition, source: str, actor: Actor) -> Play
         raise Conflict(f"A playbook named {definition.name} exists") from None
 
 
+def import_playbook(*, text: str, replaces: bool, actor: Actor) -> Playbook:
+    """The playbook that a file holds: a new one, or if `replaces` another version of the one of its name. Raises Denied, Invalid, Conflict."""
+    actor.require("playbooks:execute")
+    definition = parsed(text)
+    known = Playbook.objects.filter(name=definition.name).first()
+    if known is None:
+        return write_playbook(definition=definition, source=text, actor=actor)
+    if not replaces:
+        raise Conflict(f"A playbook named {definition.name} exists")
+    return edit_playbook(playbook_id=known.id, changes={"source": text}, actor=actor)
+
+
 def edit_playbook(*, playbook_id: UUID, changes: Mapping[str, Any], actor: Actor) -> Playbook:
     """`enabled` switches it; anything else makes a new version of it. What is so already is no change. Raises Denied, Missing, Invalid."""
     actor.require("playbooks:execute")

@@ -14,6 +14,8 @@ from agents.playbooks.models import ExecutionStep, PlaybookVersion
 WIDTH, HEIGHT, GAP = 210, 46, 26
 """Of a step, and between two, in pixels."""
 
+_KINDS = {"+": "added", "-": "removed", "@": "place"}
+
 _Box = tuple[int, int, Step]
 
 
@@ -28,10 +30,12 @@ def of_run(version: PlaybookVersion, steps: Iterable[ExecutionStep]) -> SafeStri
     )
 
 
-def changes(before: str, after: str) -> str:
-    """What a version changed, as a unified diff."""
-    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), "before", "now", lineterm="")
-    return "\n".join(lines)
+def changes(before: PlaybookVersion, after: PlaybookVersion) -> SafeString:
+    """What one version has that another has not, as a unified diff; empty when their texts are the same."""
+    old, new = before.source.splitlines(), after.source.splitlines()
+    lines = difflib.unified_diff(old, new, f"version {before.number}", f"version {after.number}", lineterm="")
+    kinds = ((_KINDS.get(line[:1], "same"), line) for line in lines)
+    return format_html_join("", '<span class="au-diff-{}">{}\n</span>', kinds)
 
 
 def _drawn(definition: Definition, statuses: Mapping[str, str]) -> SafeString:

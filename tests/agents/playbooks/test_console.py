@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 
 from agents.playbooks import approvals, authoring
-from agents.playbooks.models import Approval, Connector, Execution, Playbook
+from agents.playbooks.models import Approval, ApprovalLink, Connector, Execution, Playbook
 from tests.agents.playbooks.stage import begin, person, statuses, work_off, write
 from tests.cast import ANALYST
 from tests.console_pages import signed_in, text_of
-from tests.factories import make_case
+from tests.factories import make_alert, make_case
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("library")]
 
@@ -77,3 +80,120 @@ def test_a_connector_is_tested_by_a_press():
 @pytest.mark.parametrize("model", ["playbook", "execution", "approval", "blocklistentry", "connector", "delivery"])
 def test_every_list_answers(model):
     text_of(signed_in("admin").get(f"/admin/agents/{model}/"))
+
+
+# ---- playbooks: compared, rehearsed, taken out, brought in
+
+IMPORTED = "name: brought_in\nsteps:\n  - name: tell\n    action: notify\n"
+
+
+def test_any_two_versions_are_compared():
+    book = Playbook.objects.get(name="malware_response")
+    for title in ("First", "Second", "Third"):
+        authoring.edit_playbook(playbook_id=book.id, changes={"title": title}, actor=ANALYST)
+    page = f"/admin/agents/playbook/{book.pk}/change/"
+    latest = text_of(signed_in("viewer").get(page))
+    assert "-title: Second" in latest
+    assert "+title: Third" in latest
+    chosen = text_of(signed_in("viewer").get(page, {"before": "2", "after": "4"}))
+    assert "-title: First" in chosen
+    assert "version 4" in chosen
+
+
+@pytest.mark.parametrize("number", ["0", "99", "x", "-1", "9999999999", "²"])
+def test_a_version_that_there_is_not_is_not_found(number):
+    book = Playbook.objects.get(name="malware_response")
+    client = signed_in("viewer")
+    assert client.get(f"/admin/agents/playbook/{book.pk}/change/", {"after": number}).status_code == 404
+    assert client.get(f"/admin/agents/playbook/{book.pk}/export/", {"version": number}).status_code == 404
+
+
+def test_what_an_author_wrote_is_shown_as_text_in_a_comparison():
+    book = write(ISOLATE)
+    authoring.edit_playbook(playbook_id=book.id, changes={"title": HOSTILE}, actor=ANALYST)
+    assert HOSTILE not in text_of(signed_in("viewer").get(f"/admin/agents/playbook/{book.pk}/change/"))
+
+
+def test_a_playbook_that_was_exported_is_imported_as_the_same():
+    client, book = signed_in("analyst"), Playbook.objects.get(name="phishing_response")
+    file = client.get(f"/admin/agents/playbook/{book.pk}/export/")
+    assert file.headers["Content-Disposition"] == 'attachment; filename="phishing_response-v1.yaml"'
+    renamed = file.content.replace(b"name: phishing_response", b"name: ours")
+    form = {"file": SimpleUploadedFile("ours.yaml", renamed)}
+    text_of(client.post("/admin/agents/playbook/add/", form, follow=True))
+    ours, theirs = (
+        authoring.current_version(Playbook.objects.get(name=name)).definition for name in ("ours", "phishing_response")
+    )
+    assert ours == theirs | {"name": "ours"}
+
+
+def test_an_import_replaces_only_when_asked_to():
+    client = signed_in("analyst")
+    client.post("/admin/agents/playbook/add/", {"text": IMPORTED})
+    changed = IMPORTED + "    timeout: 5\n"
+    refused = text_of(client.post("/admin/agents/playbook/add/", {"text": changed}))
+    assert "A playbook named brought_in exists" in refused
+    client.post("/admin/agents/playbook/add/", {"text": changed, "replaces": "on"})
+    book = Playbook.objects.get(name="brought_in")
+    assert (book.version, authoring.current_version(book).definition["steps"][0]["timeout"]) == (2, 5)
+
+
+@pytest.mark.parametrize(
+    ("form", "says"),
+    [
+        ({"text": "name: x\nsteps:\n  - name: a\n    action: explode\n"}, "line 4"),
+        ({"text": ""}, "Choose a file, or paste a text"),
+        ({"text": "a: [" * 10}, "line 1"),
+        ({"file": SimpleUploadedFile("x.yaml", b"\xff\xfe")}, "no text in UTF-8"),
+        ({"file": SimpleUploadedFile("x.yaml", b"name: \0")}, "NUL"),
+    ],
+)
+def test_an_import_that_is_none_says_what_is_wrong(form, says):
+    assert says in text_of(signed_in("analyst").post("/admin/agents/playbook/add/", form))
+
+
+def test_a_viewer_takes_playbooks_out_and_brings_none_in():
+    client, book = signed_in("viewer"), Playbook.objects.get(name="phishing_response")
+    assert client.get(f"/admin/agents/playbook/{book.pk}/export/").status_code == 200
+    assert client.post("/admin/agents/playbook/add/", {"text": IMPORTED}).status_code == 403
+    assert signed_in("operator").get(f"/admin/agents/playbook/{book.pk}/export/").status_code == 403
+
+
+def test_one_press_rehearses_a_playbook_over_the_newest_alert(recorder):
+    make_alert(title="Older"), make_alert(title="Newest", affected_assets=["ws-12"])
+    client, book = signed_in("analyst"), Playbook.objects.get(name="malware_response")
+    page = text_of(client.get(f"/admin/agents/playbook/{book.pk}/change/"))
+    [chosen] = re.findall(r'<option value="([\w-]+)" selected>Newest</option>', page)
+    client.post(f"/admin/agents/playbook/{book.pk}/do/rehearse/", {"choice": chosen})
+    work_off()
+    execution = Execution.objects.get()
+    assert (execution.dry_run, execution.status, recorder.told) == (True, "completed", [])
+    shown = text_of(client.get(f"/admin/agents/execution/{execution.pk}/change/"))
+    assert "Would be done by recorder, after 1 person agrees" in shown
+
+
+def test_an_approvals_page_says_what_where_who_and_who_was_told(recorder):
+    execution = begin(write(ISOLATE), ANALYST)
+    work_off()
+    approval = Approval.objects.get()
+    ApprovalLink.objects.create(digest="d", approval=approval, username="lea", error="no route to <host>")
+    approvals.reject(approval_id=approval.id, actor=person("lea"), reason="a <b>false</b> alarm")
+    shown = text_of(signed_in("viewer").get(f"/admin/agents/approval/{approval.pk}/change/"))
+    for part in (
+        "its risk is high",
+        execution.reference,
+        "a &lt;b&gt;false&lt;/b&gt; alarm",
+        "no route to &lt;host&gt;",
+    ):
+        assert part in shown
+
+
+@pytest.mark.parametrize("model", ["execution", "approval"])
+def test_pages_that_move_name_what_moves_them(recorder, model):
+    execution = begin(write(ISOLATE), ANALYST)
+    work_off()
+    row = execution if model == "execution" else Approval.objects.get()
+    for page in (f"/admin/agents/{model}/", f"/admin/agents/{model}/{row.pk}/change/"):
+        shown = text_of(signed_in("viewer").get(page))
+        assert 'id="au-live"' in shown
+        assert "approval.decided" in shown
