@@ -13,15 +13,22 @@ class AgentsConfig(AppConfig):
     verbose_name = "Agents"
 
     def ready(self) -> None:
-        from agents import workers, working_set
+        from agents import events, workers, working_set
+        from agents.models import Investigation
         from agents.playbooks import approvals
+        from agents.playbooks import events as playbook_events
         from agents.playbooks import workers as playbook_workers
-        from cases import lifecycle
+        from agents.playbooks.models import Execution
+        from cases import lifecycle, merging
 
         workers.register_all()
         playbook_workers.register_all()
         working_set.register_all()
         lifecycle.guard_closing(approvals.require_none_pending)
+        merging.follow(merging.Part(Investigation, "investigation", events.investigation_updated))
+        merging.follow(
+            merging.Part(Execution, "run", playbook_events.execution_updated, ("playbook", "version", "case", "alert"))
+        )
         post_migrate.connect(_make_agents, sender=self)
 
 

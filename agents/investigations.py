@@ -62,7 +62,7 @@ def start(
 ) -> Investigation:
     """Begins an investigation of an alert (in its case; one is found or opened) or of a whole case, by all enabled agents or those named.
 
-    Raises Denied, Missing, Invalid.
+    Raises Denied, Missing, Invalid; Conflict for a case that has gone into another one.
     """
     actor.require("investigations:run")
     with transaction.atomic():
@@ -163,19 +163,17 @@ def _resume(owed: InvestigationStep) -> bool:
 
 
 def subject(alert_id: UUID | None, case_id: UUID | None) -> tuple[Alert | None, Case]:
-    """The alert and the case that a request names, for an alert the case it belongs to. In a transaction. Raises Missing, Invalid."""
+    """The alert and the case that a request names, for an alert the case it belongs to; what is named is locked, and so cannot go elsewhere meanwhile.
+
+    In a transaction. Raises Missing, Invalid; Conflict for a case that has gone into another one.
+    """
     if (alert_id is None) == (case_id is None):
         raise Invalid("Either `alert_id` or `case_id` is needed, not both")
     if case_id is not None:
-        case = Case.objects.filter(pk=case_id).first()
-        if case is None:
-            raise Missing
-        return None, case
+        return None, lifecycle.locked_case(case_id)
     assert alert_id is not None  # noqa: S101 - exactly one is given
     _take_turn()
-    alert = Alert.objects.select_related("case").filter(pk=alert_id).first()
-    if alert is None:
-        raise Missing
+    alert = triage.locked_alert(alert_id)
     return alert, alert.case or _case_for(alert)
 
 

@@ -196,6 +196,8 @@ class CaseAdmin(ButtonsAdmin):
 
     def page(self, request: HttpRequest, row: Case) -> dict[str, Any]:
         context = super().page(request, row)
+        if row.merged_into_id:
+            context["buttons"], context["choosers"] = [], []  # it never changes again
         forms = {button.name: url for button, url, _ in context.pop("buttons")}
         # As a case lives: the first is chosen unless somebody chooses, and a case is not closed by a press without thought.
         next_statuses = [status for status in CaseStatus.values if status in CASE_TRANSITIONS[row.status]]

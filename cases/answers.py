@@ -152,6 +152,7 @@ class CaseAnswer(Answer):
     created_at: datetime
     updated_at: datetime
     closed_at: datetime | None
+    merged_into: Id | None = Field(description="The case in which it goes on; it itself never changes again.")
 
 
 class CaseDetailAnswer(CaseAnswer):

@@ -13,7 +13,7 @@ from aurora.rest.calls import Call
 from aurora.rest.pagination import page_of
 from aurora.rest.schemas import Page, PageQuery
 from aurora.rest.views import ApiView, uuid_of
-from cases import answers, events, ioc_import, iocs, lifecycle, queries
+from cases import answers, events, ioc_import, iocs, lifecycle, merging, queries
 from cases.schemas import (
     CaseIn,
     CasePatch,
@@ -23,6 +23,7 @@ from cases.schemas import (
     IocLookup,
     IocPatch,
     IocQuery,
+    MergeIn,
     NewIoc,
 )
 
@@ -96,11 +97,22 @@ class CaseComments(ApiView):
     """Remarks of analysts."""
 
     permissions = {"POST": "cases:write"}
-    calls = {"POST": Call(body=CommentIn, answers={201: answers.TimelineAnswer})}
+    calls = {"POST": Call(body=CommentIn, answers={201: answers.TimelineAnswer}, errors=(409,))}
 
     def post(self, request: Request, case_id: str) -> Response:
         entry = lifecycle.comment(case_id=uuid_of(case_id), text=self.body(CommentIn).text, actor=self.actor)
         return Response(queries.timeline_data(entry), status=201)
+
+
+class CaseMerge(ApiView):
+    """Everything of the case moves into another one, which is answered; it itself closes for good. Once done, again changes nothing."""
+
+    permissions = {"POST": "cases:write"}
+    calls = {"POST": Call(body=MergeIn, answers={200: answers.CaseDetailAnswer}, errors=(409,))}
+
+    def post(self, request: Request, case_id: str) -> Response:
+        target = merging.merge_case(case_id=uuid_of(case_id), into=self.body(MergeIn).into, actor=self.actor)
+        return Response(queries.case(target.id))
 
 
 class Iocs(ApiView):

@@ -8,13 +8,14 @@ from typing import Any
 from uuid import UUID
 
 from django.core.files.uploadedfile import UploadedFile
+from django.urls import reverse
 
 from aurora.actors import Actor
 from aurora.console.verbs import Button
 from aurora.errors import Invalid, Missing
 from aurora.ids import uuid_or_none
 from cases import evidence, handover, lifecycle, tasks
-from cases.states import TaskStatus
+from cases.states import CLOSED_CASES, TaskStatus
 
 Form = Mapping[str, Any]
 """What the browser sent: texts by field, and files."""
@@ -111,6 +112,19 @@ CASE_BUTTONS = (
         is_for_many=False,
         choices=handover.assignees,
         done="assigned",
+    ),
+    Button(
+        "merge",
+        "Merge",
+        "cases:write",
+        handover.merge_case,
+        icon="merge",
+        is_for_many=False,
+        suits=lambda case: case.status not in CLOSED_CASES,
+        choices=handover.other_cases,
+        confirm="Alerts, timeline, tasks, evidence, investigations and runs move into the case that you choose. This one closes and cannot be opened again.",
+        done="merged into this one",
+        leads_to=lambda case: reverse("admin:cases_case_change", args=[case.pk]),
     ),
     Button("task_add", "Add task", "cases:write", _add_task, is_for_many=False, done="has a new task"),
     Button("task_edit", "Save", "cases:write", _edit_task, is_for_many=False, done="has its task changed"),

@@ -12,9 +12,10 @@ from django.utils import timezone
 
 from aurora.console import widgets
 from aurora.console.records import Facts
+from aurora.ids import uuid_or_none
 from aurora.standin import source
 from cases import handover
-from cases.models import Case, CaseTask, CustodyEntry, Evidence, Ioc, TimelineEntry
+from cases.models import Case, CaseTask, CustodyEntry, Evidence, Ioc, TimelineEntry, reference_of
 from cases.pages import SHOWN, Indicator, defanged, ioc_label, technique_line, texts
 from cases.states import TaskStatus, TimelineKind
 
@@ -72,6 +73,7 @@ def case_page(case: Case) -> dict[str, Any]:
         "evidence_count": case.evidence.count(),
         "largest_file": settings.MAX_BODY_BYTES,
         "is_stand_in": source.current() != source.DATABASE,
+        "merged_into": reference_of(case.merged_into_id),
         "people": [choice.value for choice in handover.assignees(case) if choice.value],
     }
 
@@ -110,10 +112,11 @@ def _case_facts(case: Case) -> Facts:
     ]
 
 
-def _timeline_line(entry: TimelineEntry) -> tuple[TimelineEntry, str, str]:
-    """The entry, its icon and its author: agents go by their type's words, people by their names as they are written."""
+def _timeline_line(entry: TimelineEntry) -> tuple[TimelineEntry, str, str, str]:
+    """The entry, its icon, its author and the case that it came from: agents go by their type's words, people by their names as they are written."""
     author = widgets.words(entry.actor) if entry.kind in _BY_AGENTS else entry.actor
-    return entry, _TIMELINE_ICONS.get(TimelineKind(entry.kind), "circle"), author
+    origin = reference_of(uuid_or_none(str(entry.data.get("merged_from", ""))))
+    return entry, _TIMELINE_ICONS.get(TimelineKind(entry.kind), "circle"), author, origin
 
 
 def _case_indicators(case: Case) -> list[Indicator]:

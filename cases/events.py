@@ -65,6 +65,7 @@ def case_data(case: Case) -> dict[str, Any]:
         "created_at": case.created_at,
         "updated_at": case.updated_at,
         "closed_at": case.closed_at,
+        "merged_into": case.merged_into_id,
     }
 
 

@@ -80,8 +80,7 @@ def change_status(*, case_id: UUID, status: str, actor: Actor, reason: str = "")
         if needs_reason and not reason.strip():
             raise Invalid("Closing a case needs a resolution, reopening it a reason")
         if status == CaseStatus.CLOSED:
-            for guard in _closing_guards:
-                guard(case)
+            require_closable(case)
         before, case.status = case.status, status
         case.closed_at = timezone.now() if status == CaseStatus.CLOSED else None
         case.resolution = reason if status == CaseStatus.CLOSED else case.resolution
@@ -92,7 +91,10 @@ def change_status(*, case_id: UUID, status: str, actor: Actor, reason: str = "")
 
 
 def edit_case(*, case_id: UUID, changes: Mapping[str, Any], actor: Actor) -> Case:
-    """Sets `title`, `description`, `severity` or `assignee` (a username or None); what is so already is no change. Raises Denied, Missing, Invalid."""
+    """Sets `title`, `description`, `severity` or `assignee` (a username or None); what is so already is no change.
+
+    Raises Denied, Missing, Invalid; Conflict for a case that has gone into another one.
+    """
     actor.require("cases:write")
     with transaction.atomic():
         case = locked_case(case_id)
@@ -113,7 +115,7 @@ def edit_case(*, case_id: UUID, changes: Mapping[str, Any], actor: Actor) -> Cas
 
 
 def comment(*, case_id: UUID, text: str, actor: Actor) -> TimelineEntry:
-    """Adds a remark (Markdown) to the timeline. Raises Denied, Missing, Invalid for a blank one."""
+    """Adds a remark (Markdown) to the timeline. Raises Denied, Missing, Conflict, Invalid for a blank one."""
     actor.require("cases:write")
     if not text.strip():
         raise Invalid("A comment needs text")
@@ -159,15 +161,33 @@ def announce_change(case: Case) -> None:
     outbox.announce(events.case_updated(case))
 
 
+def require_closable(case: Case) -> None:
+    """Raises Conflict while something waits for the locked case."""
+    for guard in _closing_guards:
+        guard(case)
+
+
+def require_unmerged(case: Case) -> None:
+    """Raises Conflict for a case that has gone into another one, saying where it goes on."""
+    end = case
+    while end.merged_into is not None:
+        end = end.merged_into
+    if end is not case:
+        raise Conflict(f"The case was merged into {end.reference} ({end.id}) and goes on there")
+
+
 def require_open(case: Case) -> None:
     """Raises Conflict for a case that takes nothing in any more."""
+    require_unmerged(case)
     if case.status == CaseStatus.CLOSED:
         raise Conflict("The case is closed; reopen it first")
 
 
 def locked_case(case_id: UUID) -> Case:
-    """The case, locked until the end of the transaction. Raises Missing."""
-    case = Case.objects.select_for_update(of=("self",)).select_related("assignee").filter(pk=case_id).first()
+    """The case, locked until the end of the transaction. Raises Missing; Conflict when it has gone into another one."""
+    # Joined to it, the assignee would be as it was before the lock was waited for: none, when it has changed meanwhile.
+    case = Case.objects.select_for_update().filter(pk=case_id).first()
     if case is None:
         raise Missing
+    require_unmerged(case)
     return case

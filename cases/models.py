@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -29,6 +31,11 @@ def _one_of(field: str, choices: type[models.TextChoices], name: str) -> models.
     return models.CheckConstraint(condition=models.Q(**{f"{field}__in": choices.values}), name=name)
 
 
+def reference_of(case_id: UUID | None) -> str:
+    """A case's name, short enough to say on the telephone; empty for none."""
+    return f"C-{case_id.hex[-6:].upper()}" if case_id else ""
+
+
 class Case(models.Model):
     """What is believed to be one incident: alerts, findings, decisions, in the order in which they came."""
 
@@ -43,6 +50,15 @@ class Case(models.Model):
     )
     opened_by = models.CharField(max_length=150)
     resolution = models.TextField(blank=True, help_text="Why the case could be closed.")
+    merged_into = models.ForeignKey(
+        "self",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="taken_in",
+        editable=False,
+        help_text="Where it goes on; a case that has gone there never changes again.",
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(default=timezone.now, editable=False)
     closed_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -66,8 +82,8 @@ class Case(models.Model):
 
     @property
     def reference(self) -> str:
-        """A name short enough to say on the telephone."""
-        return f"C-{self.id.hex[-6:].upper()}"
+        """As `reference_of`."""
+        return reference_of(self.id)
 
 
 class Alert(models.Model):

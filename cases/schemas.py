@@ -122,6 +122,12 @@ class CommentIn(Body):
     text: Text = Field(min_length=1, max_length=20_000)
 
 
+class MergeIn(Body):
+    """`POST /cases/{id}/merge`."""
+
+    into: UUID
+
+
 class CaseTaskIn(Body):
     """`POST /cases/{id}/tasks`."""
 

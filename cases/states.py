@@ -157,5 +157,7 @@ class CustodyAction(models.TextChoices):
 
     COLLECTED = "collected"
     READ = "read"
+    MOVED = "moved"
+    """With its case into another one."""
     MISSED = "missed"
     """Asked for, and its content was gone or no longer what was taken in."""

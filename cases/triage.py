@@ -81,7 +81,8 @@ def assignable(username: str | None) -> User | None:
 
 def locked_alert(alert_id: UUID) -> Alert:
     """The alert, nobody else's until the transaction ends. Raises Missing."""
-    alert = Alert.objects.select_for_update(of=("self",)).select_related("assignee").filter(pk=alert_id).first()
+    # Joined to it, the assignee would be as it was before the lock was waited for: none, when it has changed meanwhile.
+    alert = Alert.objects.select_for_update().filter(pk=alert_id).first()
     if alert is None:
         raise Missing
     return alert

@@ -20,6 +20,7 @@ urlpatterns = [
     path("cases/<str:case_id>", api_cases.CaseDetail.as_view()),
     path("cases/<str:case_id>/timeline", api_cases.CaseTimeline.as_view()),
     path("cases/<str:case_id>/comments", api_cases.CaseComments.as_view()),
+    path("cases/<str:case_id>/merge", api_cases.CaseMerge.as_view()),
     path("cases/<str:case_id>/tasks", api_case_parts.CaseTasks.as_view()),
     path("cases/<str:case_id>/tasks/<str:task_id>", api_case_parts.CaseTaskDetail.as_view()),
     path("cases/<str:case_id>/evidence", api_case_parts.CaseEvidence.as_view()),

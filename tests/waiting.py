@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from django.db import connection
+
 T = TypeVar("T")
 
 
@@ -20,3 +22,10 @@ def until(condition: Callable[[], T], seconds: float = 60.0, every: float = 0.01
             return value
         assert time.monotonic() < deadline, f"not within {seconds} s"
         time.sleep(every)
+
+
+def somebody_waits_for_a_lock() -> bool:
+    """Whether a session of PostgreSQL waits for what another one has: how a test knows that a race is set up."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted)")
+        return bool(cursor.fetchone()[0])

@@ -17,8 +17,8 @@ from agents.playbooks.states import ENDED_EXECUTIONS, Course, StepState
 from aurora import audit
 from aurora.actors import Actor
 from aurora.errors import Conflict, Invalid, Missing
+from cases import lifecycle
 from cases.models import Alert, Case
-from cases.states import CaseStatus
 
 PERMISSION = "playbooks:execute"
 
@@ -48,8 +48,8 @@ def execute(
         if not playbook.enabled:
             raise Conflict(f"The playbook {playbook.name} is disabled")
         alert, case = _subject(alert_id, case_id, is_dry=is_dry)
-        if case and case.status == CaseStatus.CLOSED:
-            raise Conflict("The case is closed; reopen it first")
+        if case:
+            lifecycle.require_open(case)
         execution = Execution.objects.create(
             playbook=playbook,
             version=current_version(playbook),

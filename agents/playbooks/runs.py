@@ -34,6 +34,7 @@ from aurora.bus import outbox
 from aurora.errors import Missing
 from cases import events as case_events
 from cases import lifecycle, tasks
+from cases.models import Case
 from cases.states import TimelineKind
 
 AUTHOR = "playbooks"
@@ -54,6 +55,9 @@ def locked(execution_id: UUID) -> Execution:
     row = rows.filter(pk=execution_id).first()
     if row is None:
         raise Missing
+    if row.case_id is not None and row.case is None:
+        # Its case went into another one while the lock was waited for: PostgreSQL has the row as it is now, what is joined to it as it was.
+        row.case = Case.objects.get(pk=row.case_id)
     return row
 
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
+from django.db import connection, transaction
 
 from aurora.errors import Conflict, Invalid
+from aurora.models import OutboxEvent
 from cases import iocs, lifecycle, queries
 from cases.models import Ioc
 from cases.observables.values import MAX_VALUE_BYTES
-from tests.cast import ANALYST, ApiClient
+from tests.cast import ANALYST, ApiClient, make_user
 from tests.factories import make_alert, make_case, make_ioc
+from tests.waiting import somebody_waits_for_a_lock, until
 
 pytestmark = pytest.mark.django_db
 
@@ -83,6 +89,25 @@ def test_the_api_opens_edits_comments_and_tells_the_story():
     assert (patched.status_code, patched.json()["status"], patched.json()["severity"]) == (200, "in_progress", "high")
     items = analyst.call("GET", f"/cases/{case_id}/timeline").json()["items"]
     assert [item["kind"] for item in items] == ["status_changed", "comment", "opened"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_waited_for_a_case_tells_the_assignee_that_it_has_by_then():
+    case = make_case()
+    make_user("analyst", "ana")
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            lifecycle.edit_case(case_id=case.id, changes={"assignee": "ana"}, actor=ANALYST)
+            waiting = pool.submit(_comment_and_close, case.id)
+            until(somebody_waits_for_a_lock)
+        waiting.result()
+    last = OutboxEvent.objects.filter(aggregate=f"case:{case.id}").latest("id")
+    assert json.loads(last.data)["assignee"] == "ana"
+
+
+def _comment_and_close(case_id):
+    lifecycle.comment(case_id=case_id, text="looking", actor=ANALYST)
+    connection.close()
 
 
 def test_an_ioc_is_kept_in_canonical_form():
