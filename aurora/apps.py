@@ -33,7 +33,7 @@ class AuroraConfig(AppConfig):
         audit_chain.register()
         own_parts.register_all()
         availability.database.on_change(_tell_others)
-        schedule.register("snapshot", every=snapshot.REFRESH_SECONDS, function=snapshot.refresh)
+        schedule.register("snapshot", every=snapshot.REFRESH_SECONDS, function=snapshot.refresh, is_local=True)
 
 
 class ConsoleConfig(AdminConfig):

@@ -1,7 +1,7 @@
-"""Jobs that run every so often, on one machine at a time.
+"""Jobs that run every so often, on one machine at a time; and a few that every machine needs done for itself.
 
-Every copy of the scheduler asks PostgreSQL for the same session lock; the one that has it runs the jobs, the others wait for it to die.
-PostgreSQL gives the lock away as soon as the holder's connection is gone, so before each job the holder looks whether it still is. Jobs must
+Every copy of the scheduler asks PostgreSQL for the same session lock; the one that has it runs all jobs, the others those of their machine, and wait
+for it to die. PostgreSQL gives the lock away as soon as the holder's connection is gone, so before each job the holder looks whether it still is. Jobs must
 bear being run once more: a new holder runs all of them at once.
 """
 
@@ -33,16 +33,18 @@ class Job:
     every: float
     """Seconds from the start of one run to the start of the next."""
     function: Callable[[], object]
+    is_local: bool = False
+    """Every copy runs it, whether it leads or not."""
 
 
 _jobs: dict[str, Job] = {}
 
 
-def register(name: str, *, every: float, function: Callable[[], object]) -> None:
-    """Has every scheduler run `function`, which must bear being run more often. Raises ValueError for a name that is taken."""
+def register(name: str, *, every: float, function: Callable[[], object], is_local: bool = False) -> None:
+    """Has the scheduler run `function`, which must bear being run more often; with `is_local` every copy of it. Raises ValueError for a taken name."""
     if name in _jobs:
         raise ValueError(f"a job named {name!r} is registered already")
-    _jobs[name] = Job(name, every, function)
+    _jobs[name] = Job(name, every, function, is_local)
 
 
 def registered() -> list[Job]:
@@ -66,23 +68,38 @@ class Scheduler:
                 stop.wait(self._postgres.failed(error))
 
     def _serve(self, session: psycopg.Connection[tuple[Any, ...]], stop: threading.Event) -> None:
+        due = dict.fromkeys((job for job in self._jobs if job.is_local), 0.0)
         while not self._has_lock(session):
-            if stop.wait(CANDIDATE_SECONDS):
+            if not _run_next(due, stop, at_most=CANDIDATE_SECONDS):
                 return
         log.info("scheduler_leads", jobs=[job.name for job in self._jobs])
-        due = dict.fromkeys(self._jobs, 0.0)
-        while not stop.is_set():
-            job = min(due, key=due.__getitem__, default=None)
-            if job is None or stop.wait(max(0.0, due[job] - time.monotonic())):
-                return
-            session.execute("SELECT 1")
-            due[job] = time.monotonic() + job.every
-            run_job(job)
+        due |= {job: 0.0 for job in self._jobs if job not in due}
+        while _run_next(due, stop, look=lambda: session.execute("SELECT 1")):
+            pass
 
     def _has_lock(self, session: psycopg.Connection[tuple[Any, ...]]) -> bool:
         answer = session.execute("SELECT pg_try_advisory_lock(%s)", [self._lock]).fetchone()
         self._postgres.worked()
         return answer == (True,)
+
+
+def _run_next(
+    due: dict[Job, float],
+    stop: threading.Event,
+    *,
+    at_most: float = threading.TIMEOUT_MAX,
+    look: Callable[[], object] = lambda: None,
+) -> bool:
+    """Waits for the job that is due first, `at_most` so many seconds, and runs it after a `look`. False when it is time to stop."""
+    job = min(due, key=due.__getitem__, default=None)
+    wait = at_most if job is None else min(at_most, max(0.0, due[job] - time.monotonic()))
+    if stop.wait(wait):
+        return False
+    if job is not None and due[job] <= time.monotonic():
+        look()
+        due[job] = time.monotonic() + job.every
+        run_job(job)
+    return True
 
 
 def run_job(job: Job) -> None:

@@ -1,10 +1,11 @@
-"""The last copy of the real working set: a SQLite file that a scheduled job keeps up to date, by what changed and in one swap.
+"""The last copy of the real working set: a SQLite file that a scheduled job of every machine keeps up to date, by what changed and in one swap.
 
 A killed writer leaves a file of its own behind, never half a snapshot. What changed is known by PostgreSQL's own mark of a row's version, `xmin`.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import sqlite3
@@ -66,9 +67,21 @@ def address() -> str:
 
 
 def refresh() -> bool:
-    """Makes the snapshot true again; whether anything had to be copied. Raises what PostgreSQL and the disk raise."""
+    """Makes the snapshot true again; whether anything had to be copied. Nothing is done while another process of this machine does it.
+
+    Raises what PostgreSQL and the disk raise.
+    """
     if settings.DEGRADED_READS != "snapshot":
         return False
+    with _path().with_suffix(".lock").open("w") as turn:
+        try:
+            fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return _refresh()
+
+
+def _refresh() -> bool:
     _forget_unfinished()
     known = _versions_of(_path()) if is_there() else None
     with transaction.atomic():

@@ -46,6 +46,24 @@ def test_of_many_copies_one_runs_the_jobs(start):
     assert len(set(job.threads)) == 1
 
 
+def test_what_every_machine_needs_every_copy_does(start):
+    local, shared = Counting(), Counting()
+    for _ in range(3):
+        start(Scheduler([Job("local", 0.01, local, is_local=True), Job("shared", 0.01, shared)]))
+    until(lambda: len(set(local.threads)) == 3 and len(shared.threads) >= 5)
+    assert len(set(shared.threads)) == 1
+
+
+def test_a_copy_in_waiting_does_not_run_its_own_jobs_more_often_than_they_are_due(start):
+    first, second = Counting(), Counting()
+    start(Scheduler([Job("shared", 0.01, first)]))
+    until(lambda: first.threads)
+    start(Scheduler([Job("local", 3600, second, is_local=True)]))
+    so_far = len(first.threads)
+    until(lambda: len(first.threads) >= so_far + 30 and second.threads)
+    assert len(second.threads) == 1
+
+
 def test_another_copy_takes_over_when_the_first_stops(start):
     job = Counting()
     first = start(Scheduler([Job("count", 0.02, job)]))

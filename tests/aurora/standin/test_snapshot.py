@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import sqlite3
@@ -53,6 +54,15 @@ def path(settings: Any, tmp_path: Path) -> Path:
 def titles(path: Path) -> list[str]:
     with closing(sqlite3.connect(path)) as opened:
         return [title for (title,) in opened.execute("SELECT title FROM cases_case ORDER BY id")]
+
+
+def test_of_two_writers_on_one_machine_one_does_nothing(path):
+    Case.objects.create(title="First", opened_by="ana")
+    with path.with_suffix(".lock").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        assert snapshot.refresh() is False
+        assert not path.exists()
+    assert snapshot.refresh() is True
 
 
 def test_it_follows_what_is_new_what_changed_and_what_is_gone(path):
