@@ -35,7 +35,7 @@ _EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzin
 
 class IocIn(Body):
     type: IocTypeWord
-    value: Text = Field(min_length=1, max_length=2048)
+    value: Text = Field(min_length=1, max_length=2048, examples=["203.0.113.77"])
 
 
 class AlertIn(Body):

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_val
 from agents.playbooks import expressions, templates
 from agents.playbooks.catalog import ACTIONS, Risk
 from aurora.errors import Invalid
+from aurora.texts import require_storable
 
 T = TypeVar("T")
 
@@ -100,6 +101,11 @@ class Definition(_Part):
     description: str = Field("", max_length=10_000)
     trigger: str = Field("", max_length=200)
     steps: list[Part] = Field(min_length=1, max_length=MOST_STEPS)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _can_be_stored(cls, given: Any) -> Any:
+        return require_storable(given) if isinstance(given, dict) else given
 
     @model_validator(mode="after")
     def _has_each_step_once(self) -> Definition:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
-import re
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import ConfigDict, Field, StringConstraints, field_validator
 
 from agents.playbooks.catalog import ACTIONS
 from agents.playbooks.states import ApprovalStatus, ConnectorKind, ExecutionStatus
 from aurora.rest.schemas import Body, Flag, PageQuery, Text, Whole, one_of
+from aurora.texts import require_storable
 
 ExecutionStatusWord = Annotated[str, one_of(ExecutionStatus.values)]
 ApprovalStatusWord = Annotated[str, one_of(ApprovalStatus.values)]
@@ -28,38 +27,31 @@ Condition = Annotated[
     ),
 ]
 Parameters = dict[str, Any]
-_DEEPEST = 8
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
-
-def _require_storable(value: Any, depth: int = 0) -> Any:
-    """The value, if PostgreSQL can hold it as jsonb: Unicode without NUL, finite numbers, nested no deeper than anybody would read."""
-    if depth > _DEEPEST:
-        raise ValueError(f"nested deeper than {_DEEPEST}")
-    if isinstance(value, str) and _UNSTORABLE.search(value):
-        raise ValueError("NUL characters and halves of surrogate pairs are not allowed")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("numbers must be finite")
-    for item in (*value, *value.values()) if isinstance(value, dict) else value if isinstance(value, list) else ():
-        _require_storable(item, depth + 1)
-    return value
+_DRILL: Any = {
+    "name": "drill",
+    "title": "A drill",
+    "steps": [{"name": "tell", "action": "notify", "parameters": {"text": "A drill"}}],
+}
 
 
 class PlaybookBody(Body):
     """`POST` and `PATCH /playbooks`: a definition's fields, or its text as `source`; what they hold is checked as a definition."""
 
-    name: Any = Field(None, examples=["drill"])
+    model_config = ConfigDict(json_schema_extra={"examples": [_DRILL]})
+
+    name: Any = None
     title: Any = None
     description: Any = None
     trigger: Any = None
-    steps: Any = Field(None, examples=[[{"name": "tell", "action": "notify", "parameters": {"text": "A drill"}}]])
+    steps: Any = None
     source: Annotated[Text, Field(max_length=262_144)] | None = None
     enabled: Flag = True
 
     @field_validator("name", "title", "description", "trigger", "steps")
     @classmethod
     def _can_be_stored(cls, value: Any) -> Any:
-        return _require_storable(value, -4)
+        return require_storable(value)
 
 
 class ExecuteIn(Body):
@@ -73,7 +65,7 @@ class ExecuteIn(Body):
     @field_validator("parameters")
     @classmethod
     def _can_be_stored(cls, value: Any) -> Any:
-        return _require_storable(value)
+        return require_storable(value)
 
 
 class CancelIn(Body):
@@ -127,7 +119,7 @@ class ConnectorPatch(Body):
     @field_validator("settings")
     @classmethod
     def _can_be_stored(cls, value: Any) -> Any:
-        return _require_storable(value)
+        return require_storable(value)
 
 
 class ConnectorIn(ConnectorPatch):
