@@ -32,7 +32,7 @@ def issue(*, actor: Actor, expires_at: float | None = None) -> str:
     ticket = secrets.token_urlsafe(32)
     value = orjson.dumps({"actor": asdict(actor), "expires_at": expires_at})
     try:
-        clients.client(clients.Purpose.COMMAND).set(_key(ticket), value, ex=LIFETIME_SECONDS)
+        clients.client(clients.Purpose.REQUEST).set(_key(ticket), value, ex=LIFETIME_SECONDS)
     except redis.RedisError:
         raise Unavailable("Tickets are unavailable") from None
     return ticket
@@ -41,7 +41,7 @@ def issue(*, actor: Actor, expires_at: float | None = None) -> str:
 def redeem(*, ticket: str) -> Pass:
     """Uses the ticket up. Raises Denied(is_anonymous=True) for an unknown, used or expired one; Unavailable."""
     try:
-        value = clients.client(clients.Purpose.COMMAND).getdel(_key(ticket))
+        value = clients.client(clients.Purpose.REQUEST).getdel(_key(ticket))
     except redis.RedisError:
         raise Unavailable("Tickets are unavailable") from None
     if not isinstance(value, bytes):

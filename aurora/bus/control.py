@@ -7,6 +7,7 @@ still watch (sockets ask again once a minute anyway), and what changed while Pos
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -23,7 +24,7 @@ GROUP = "control"
 RIGHTS, FRAME, LOOK = "rights", "frame", "look"
 """What a word is about."""
 TELL_SECONDS = 1.0
-"""How long a caller waits at most: a request that has changed an account, while Redis is frozen."""
+"""How long a frozen Redis is given. A request that has changed an account tells in a thread and waits for nothing."""
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +33,7 @@ def rights_changed(*, user_id: int | None = None, key_id: str | None = None) -> 
     """Once the current transaction has committed, has the sockets of an account or of a key asked again whether they may stay."""
     transaction.on_commit(partial(known_good.revoked, user_id=user_id, key_id=key_id))
     word = {"type": "control", "about": RIGHTS, "user_id": user_id, "key_id": key_id}
-    transaction.on_commit(lambda: _tell(word))
+    transaction.on_commit(lambda: threading.Thread(target=_tell, args=(word,), name="rights-changed").start())
 
 
 def show(kind: str, data: Mapping[str, Any]) -> None:

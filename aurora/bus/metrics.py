@@ -79,7 +79,7 @@ def group_standings(purpose: clients.Purpose = clients.Purpose.COMMAND) -> list[
 
 
 class StandingsCollector(Collector):
-    """Gauges for Prometheus, read from Redis at each scrape; none while Redis is away."""
+    """Gauges for Prometheus, read from Redis at each scrape; none while Redis is away, which no scrape waits for."""
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
         """Nothing: registering must not ask Redis."""
@@ -87,7 +87,7 @@ class StandingsCollector(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         try:
-            standings = group_standings()
+            standings = group_standings(clients.Purpose.REQUEST)
         except redis.RedisError:
             return
         for field, help_text in _GAUGES.items():

@@ -13,6 +13,7 @@ OperationalErrors too, while a server that became read-only raises an InternalEr
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -68,6 +69,18 @@ _SIGNS: tuple[tuple[str, Sign], ...] = (
     ("3D000", Sign.MISCONFIGURED),
 )
 _NAMES = {"53300": "too_many_connections", "53200": "out_of_memory", "53100": "disk_full", "3D000": "no_such_database"}
+# What refuses a connection says so in words only: libpq keeps the SQLSTATE of a failed one to itself.
+_STATES_IN_WORDS = (
+    ("too many clients already", "53300"),
+    ("remaining connection slots are reserved", "53300"),
+    ("too many connections for", "53300"),
+    ("the database system is", "57P03"),
+    ("authentication failed", "28P01"),
+    ("no pg_hba.conf entry", "28000"),
+    ("is not permitted to log in", "28000"),
+)
+_NO_SUCH = re.compile(r"FATAL:\s+(database|role) \".*\" does not exist")
+_NAMED_EVERY_SECONDS = 5.0
 _OUTAGES = frozenset({Sign.AWAY, Sign.MAYBE_AWAY, Sign.READ_ONLY, Sign.MISCONFIGURED})
 _DISK_FULL = "53100"
 
@@ -108,7 +121,14 @@ def sign_of(error: BaseException) -> Sign:
 
 
 def _state_of(cause: BaseException | None) -> str:
-    return str(getattr(cause, "sqlstate", None) or "")
+    if not isinstance(cause, psycopg.Error):
+        return ""
+    if cause.sqlstate or not isinstance(cause, psycopg.OperationalError):
+        return cause.sqlstate or ""
+    words = str(cause)
+    if missing := _NO_SUCH.search(words):
+        return "3D000" if missing[1] == "database" else "28000"
+    return next((state for sign, state in _STATES_IN_WORDS if sign in words), "")
 
 
 class Availability:
@@ -123,6 +143,7 @@ class Availability:
         self._asking: threading.Thread | None = None
         self._rounds = 0
         self._listeners: list[Callable[[Standing], None]] = []
+        self._named: dict[str, float] = {}
         self._standing = WELL
 
     @property
@@ -151,7 +172,7 @@ class Availability:
         if sign is Sign.NOTHING or isinstance(error, DatabaseUnavailable):
             return
         if sign in (Sign.OVERLOADED, Sign.MISCONFIGURED):
-            log.error("database_refuses", reason=_NAMES.get(state, sign.value), sqlstate=state, error=_text(error))
+            self._name(_NAMES.get(state, sign.value), state, error)
         if sign is Sign.READ_ONLY:
             self._change(Standing(is_up=True, is_writable=False, since=datetime.now(UTC), reason="read-only"))
             self._ask()
@@ -159,6 +180,16 @@ class Availability:
             self._fell(error)
         elif sign is Sign.MAYBE_AWAY:
             self.make_certain()
+
+    def _name(self, reason: str, state: str, error: BaseException) -> None:
+        """In the log, and not for each of the many who meet it at once."""
+        now = time.monotonic()
+        with self._lock:
+            is_told = now - self._named.get(reason, -_NAMED_EVERY_SECONDS) < _NAMED_EVERY_SECONDS
+            if not is_told:
+                self._named[reason] = now
+        if not is_told:
+            log.error("database_refuses", reason=reason, sqlstate=state, error=_text(error))
 
     def make_certain(self) -> None:
         """Asks the server now, or waits for the answer to a question that is under way; returns when the standing is known to be true."""
@@ -183,7 +214,7 @@ class Availability:
 
     def _start_asking(self) -> None:
         """Under the lock: one thread asks at a time, and lives until there is nothing left to ask."""
-        if self._asking is None:
+        if self._asking is None or not self._asking.is_alive():
             self._asking = threading.Thread(target=self._keep_asking, name="postgresql-probe", daemon=True)
             self._asking.start()
 
@@ -207,11 +238,12 @@ class Availability:
         try:
             is_writable = self._probe()
         except (psycopg.Error, DatabaseError, OSError) as error:
+            if sign_of(error) in (Sign.OVERLOADED, Sign.MISCONFIGURED):
+                self.report(error)
             if sign_of(error) is not Sign.OVERLOADED:
                 permit.fail(_text(error))
                 return
             # It answers, if only to say that it is full: what is refused there is each caller's own error.
-            self.report(error)
             is_writable = True
         permit.succeed()
         if is_writable:
@@ -241,7 +273,8 @@ def _is_refusal(error: BaseException) -> bool:
     """Whether a connection was refused outright: no probe could learn more."""
     cause = error.__cause__ if isinstance(error, DatabaseError) and error.__cause__ is not None else error
     unsure = (PoolTimeout, PoolClosed, TooManyRequests, psycopg.errors.ConnectionTimeout)
-    return isinstance(cause, psycopg.OperationalError) and not isinstance(cause, unsure)
+    is_refused = isinstance(cause, psycopg.OperationalError) and not isinstance(cause, unsure)
+    return is_refused and sign_of(cause) is not Sign.OVERLOADED
 
 
 def _text(error: BaseException) -> str:

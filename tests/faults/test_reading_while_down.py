@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
 from aurora.rest.problems import DATABASE_UNAVAILABLE
-from tests.group import RunningGroup
+from tests.faults.outage import Outage, outage_of_a_group
 from tests.waiting import until
 
 READS = (
@@ -45,52 +43,10 @@ PAGES = (
 )
 
 
-class Outage:
-    """A running group with callers that were let in before, and a hand on its PostgreSQL."""
-
-    def __init__(self, group: RunningGroup, opened: ExitStack) -> None:
-        self.group = group
-        self.api, self.console = _closed_with(opened, group.api()), _closed_with(opened, group.console())
-        self.stranger = _closed_with(opened, httpx.Client(base_url=group.base, timeout=20))
-        self.title = "Kept in PostgreSQL alone"
-        self.api.post("/cases", json={"title": self.title, "severity": "low"}).raise_for_status()
-        key = self.api.post("/auth/api-keys", json={"name": "sensor", "role": "api_service"}).json()
-        known = {"X-API-Key": key["key"]}
-        self.sensor = _closed_with(opened, httpx.Client(base_url=f"{group.base}/api/v1", headers=known, timeout=20))
-        self.sensor.get("/alerts").raise_for_status()
-
-    def postgres(self) -> list[psutil.Process]:
-        pid = int(next((self.group.data_dir / "postgres").rglob("postmaster.pid")).read_text().split()[0])
-        postmaster = psutil.Process(pid)
-        return [postmaster, *postmaster.children(recursive=True)]
-
-    def send(self, number: signal.Signals) -> None:
-        for process in self.postgres():
-            with suppress(psutil.NoSuchProcess):  # the server's helpers come and go
-                process.send_signal(number)
-
-    def is_over(self) -> bool:
-        return bool(self.api.get("/system/mode").json()["is_mutations_allowed"])
-
-    def end(self) -> None:
-        self.send(signal.SIGCONT)
-        until(self.is_over)
-
-
-def _closed_with(opened: ExitStack, client: httpx.Client) -> httpx.Client:
-    opened.callback(client.close)
-    return client
-
-
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outage]:
-    group = RunningGroup(tmp_path_factory.mktemp("down") / "data")
-    group.start()
-    try:
-        with ExitStack() as opened:
-            yield Outage(group, opened)
-    finally:
-        group.stop()
+    with outage_of_a_group(tmp_path_factory.mktemp("down") / "data") as outage:
+        yield outage
 
 
 @pytest.fixture

@@ -170,3 +170,31 @@ def test_what_is_not_an_absence_is_named_in_the_log(error: Callable[[], psycopg.
     availability.report(wrapped(error()))
     assert [record.msg["event"] for record in caplog.records] == ["database_refuses"]
     assert availability.standing == WELL
+
+
+@pytest.mark.parametrize(
+    ("words", "sign"),
+    [
+        ("FATAL:  sorry, too many clients already", Sign.OVERLOADED),
+        ("FATAL:  remaining connection slots are reserved for roles with the SUPERUSER attribute", Sign.OVERLOADED),
+        ('FATAL:  too many connections for role "aurora"', Sign.OVERLOADED),
+        ("FATAL:  the database system is starting up", Sign.AWAY),
+        ('FATAL:  password authentication failed for user "aurora"', Sign.MISCONFIGURED),
+        ('FATAL:  database "aurora" does not exist', Sign.MISCONFIGURED),
+        ('FATAL:  role "aurora" does not exist', Sign.MISCONFIGURED),
+        ("connection refused", Sign.MAYBE_AWAY),
+    ],
+)
+def test_a_connection_that_is_refused_says_why_in_words_only(words, sign):
+    assert sign_of(wrapped(psycopg.OperationalError(f"connection failed: {words}"))) is sign
+
+
+def test_a_prober_that_died_of_something_unforeseen_is_followed_by_another(availability, server, monkeypatch):
+    monkeypatch.setattr(threading, "excepthook", lambda _died: None)
+    server.answer = ZeroDivisionError("unforeseen")
+    availability.make_certain()
+    server.answer = REFUSED
+    availability.make_certain()
+    assert not availability.standing.is_up
+    server.answer = True
+    until(lambda: availability.standing == WELL)
