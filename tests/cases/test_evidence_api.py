@@ -12,7 +12,6 @@ from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 
 from aurora.ids import new_id
 from aurora.models import AuditEntry
-from aurora.resilience import availability
 from cases import evidence_store
 from cases.models import CustodyEntry, Evidence
 from tests.cast import PASSWORD, ApiClient, make_user
@@ -209,18 +208,6 @@ def test_while_the_store_takes_nothing_the_caller_is_told_to_come_again(analyst,
     assert (answer.status_code, answer.json()["detail"]) == (503, "The evidence store takes nothing in")
     assert answer.headers["Retry-After"]
     assert "evidence_not_stored" in caplog.text
-
-
-def test_while_postgresql_is_away_nothing_is_taken_in_or_handed_out(analyst, monkeypatch):
-    case = make_case()
-    kept = _send(analyst, case.id).json()
-
-    def away() -> None:
-        raise availability.DatabaseUnavailable("PostgreSQL is away")
-
-    monkeypatch.setattr(availability.database, "require_writable", away)
-    assert _send(analyst, case.id, file=_file(b"more")).status_code == 503
-    assert analyst.call("GET", f"/cases/{case.id}/evidence/{kept['id']}/content").status_code == 503
 
 
 def test_the_folder_of_evidence_may_be_another(settings, tmp_path, analyst):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import orjson
@@ -53,7 +54,7 @@ def _full() -> Case:
 
 def test_everything_of_the_one_is_the_others(analyst):
     source, target = _full(), make_case(severity="low", confidence=0.2, title="Beacon")
-    ids = {str(row.id) for row in (*source.alerts.all(), source.tasks.get(), source.evidence.get())}
+    ids = {str(row.pk) for row in (*source.alerts.all(), source.tasks.get(), source.evidence.get())}
     answer = analyst.call("POST", f"/cases/{source.id}/merge", {"into": str(target.id)})
     assert (answer.status_code, answer.json()["id"]) == (200, str(target.id))
     assert (answer.json()["severity"], answer.json()["confidence"]) == ("high", 0.8)
@@ -255,7 +256,7 @@ def _at_once(*calls: Callable[[], object]) -> list[str]:
 def test_of_two_merges_against_each_other_one_wins_and_nothing_is_lost():
     for _ in range(5):
         one, other = make_case(alerts=[make_alert(), make_alert()]), make_case(alerts=[make_alert()])
-        outcomes = _at_once(lambda a=one, b=other: _merge(a, b), lambda a=one, b=other: _merge(b, a))
+        outcomes = _at_once(partial(_merge, one, other), partial(_merge, other, one))
         assert sorted(outcomes) == ["Conflict", "done"]
         left = Case.objects.get(pk__in=[one.pk, other.pk], merged_into=None)
         assert (left.alerts.count(), left.status) == (3, "open")
@@ -265,7 +266,7 @@ def test_of_two_merges_against_each_other_one_wins_and_nothing_is_lost():
 def test_of_two_merges_into_different_cases_one_wins():
     for _ in range(5):
         source, first, second = make_case(alerts=[make_alert()]), make_case(), make_case()
-        outcomes = _at_once(lambda a=source, b=first: _merge(a, b), lambda a=source, b=second: _merge(a, b))
+        outcomes = _at_once(partial(_merge, source, first), partial(_merge, source, second))
         assert sorted(outcomes) == ["Conflict", "done"]
 
 
@@ -273,7 +274,7 @@ def test_of_two_merges_into_different_cases_one_wins():
 def test_a_ring_of_merges_at_once_leaves_one_open_case_with_everything():
     for _ in range(5):
         ring = [make_case(alerts=[make_alert()]) for _ in range(3)]
-        _at_once(*(lambda a=ring[n], b=ring[(n + 1) % 3]: _merge(a, b) for n in range(3)))
+        _at_once(*(partial(_merge, ring[n], ring[(n + 1) % 3]) for n in range(3)))
         left = list(Case.objects.filter(pk__in=[case.pk for case in ring], merged_into=None))
         assert sum(case.alerts.count() for case in left) == 3
         assert {case.status for case in left} == {"open"}

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -88,6 +89,21 @@ def test_what_changes_is_refused_with_the_contracts_503(outage):
         answer = outage.api.request(method, path, json=body)
         assert (answer.status_code, answer.json()) == (503, {"detail": DATABASE_UNAVAILABLE}), path
         assert answer.headers["Retry-After"] == "5"
+
+
+def test_parts_of_a_case_are_read_and_neither_added_nor_handed_out(outage):
+    case = f"/cases/{outage.api.get('/cases').json()['items'][0]['id']}"
+    for part in ("tasks", "evidence"):
+        page = outage.api.get(f"{case}/{part}")
+        assert (page.status_code, page.json()["data_source"]) == (200, "demo")
+    refused = [
+        outage.api.get(f"{case}/evidence/{uuid4()}/content"),
+        outage.api.post(f"{case}/evidence", files={"file": ("a.bin", b"content")}),
+        outage.api.post(f"{case}/tasks", json={"title": "Nothing of it is kept"}),
+        outage.api.post(f"{case}/merge", json={"into": str(uuid4())}),
+    ]
+    assert {answer.status_code for answer in refused} == {503}
+    assert all(answer.json() == {"detail": DATABASE_UNAVAILABLE} for answer in refused)
 
 
 def test_nobody_signs_in_and_strangers_stay_out(outage):

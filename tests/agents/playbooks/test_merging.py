@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import orjson
@@ -137,7 +138,7 @@ def test_steps_that_end_during_a_merge_end_in_the_other_case():
         gate = threading.Barrier(2)
         with ThreadPoolExecutor(2) as pool:
             both = [
-                pool.submit(_on_its_own, gate, lambda a=source, b=target: _merge(a, b)),
+                pool.submit(_on_its_own, gate, partial(_merge, source, target)),
                 pool.submit(_on_its_own, gate, work_off),
             ]
             assert [one.result() for one in both] == ["done", "done"]
