@@ -181,7 +181,7 @@ def _holes(value: Any) -> Iterator[Any]:
 def _examples(route: Route) -> list[Any]:
     operation = document()["paths"][route_of(route.pattern)][route.method.lower()]
     contents = operation["requestBody"]["content"].values()
-    return [content["example"] for content in contents if not isinstance(content["example"], str)]
+    return [example for content in contents if isinstance(example := content.get("example"), dict | list)]
 
 
 def _path(route: Route, rows: dict[str, str]) -> str:
