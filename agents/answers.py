@@ -47,10 +47,38 @@ class StepAnswer(Answer):
     finished_at: datetime | None
 
 
+class ModelStatementAnswer(Answer):
+    """One sentence of a language model's, with the findings it rests on."""
+
+    text: str
+    cites: list[str] = Field(examples=[["F1", "F3"]])
+
+
+class CitedFindingAnswer(Answer):
+    """A computed finding that the model was told under this id."""
+
+    id: str = Field(examples=["F1"])
+    agent_type: AgentWord
+    title: str
+    confidence: Confidence
+
+
+class ModelWordingAnswer(Answer):
+    """What a language model made of the computed findings. Text for people: nothing in the product is decided by it."""
+
+    model: str = Field(examples=["llama-3.1-8b-instruct"])
+    summary: list[ModelStatementAnswer]
+    ranking: list[str] = Field(description="Ids of findings, what to look at first at the head.")
+    hypotheses: list[ModelStatementAnswer] = Field(description="What the findings suggest and do not prove.")
+    findings: list[CitedFindingAnswer]
+    dropped: Count = Field(description="Sentences left out because their citations did not bear them out.")
+
+
 class InvestigationDetailAnswer(InvestigationAnswer):
-    """One investigation with its steps."""
+    """One investigation with its steps. `model_wording` is null without a language model, or without an answer of it that stands."""
 
     steps: list[StepAnswer]
+    model_wording: ModelWordingAnswer | None
 
 
 class QueuedInvestigation(Answer):

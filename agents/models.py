@@ -70,6 +70,12 @@ class Investigation(models.Model):
     summary = models.TextField(blank=True)
     confidence = models.FloatField(null=True, blank=True)
     event_count = models.PositiveIntegerField(default=0, help_text="The number of the last line of its log.")
+    model_wording = models.JSONField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="What a language model made of the computed findings, as far as it stands. Text for people; nothing is decided by it.",
+    )
     created_at = models.DateTimeField(default=timezone.now)
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)

@@ -26,6 +26,7 @@ _EVENT_ICONS = {
     EventKind.STEP_FAILED: "error",
     EventKind.CONCLUDED: "flag",
     EventKind.RESUMED: "replay",
+    EventKind.MODEL: "smart_toy",
 }
 
 
@@ -48,6 +49,7 @@ def investigation_page(investigation: Investigation) -> dict[str, Any]:
         "steps": step_lines(investigation),
         "events": [(event, _EVENT_ICONS.get(EventKind(event.kind), "circle")) for event in events],
         "left_out": max(investigation.event_count - len(events), 0),
+        "wording": investigation.model_wording,
     }
 
 

@@ -29,7 +29,9 @@ def investigations(query: InvestigationQuery) -> QuerySet[Investigation]:
 def investigation(investigation_id: UUID) -> dict[str, Any]:
     """One investigation with its steps. Raises Missing."""
     row = find(investigation_id)
-    return investigation_data(row) | {"steps": [step_data(step) for step in row.steps.order_by("stage", "id")]}
+    wording = {name: value for name, value in (row.model_wording or {}).items() if name != "of"} or None
+    steps = [step_data(step) for step in row.steps.order_by("stage", "id")]
+    return investigation_data(row) | {"steps": steps, "model_wording": wording}
 
 
 def events_page(investigation_id: UUID, query: EventQuery) -> dict[str, Any]:

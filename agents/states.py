@@ -70,3 +70,4 @@ class EventKind(models.TextChoices):
     STEP_FAILED = "step_failed"
     CONCLUDED = "concluded"
     RESUMED = "resumed"
+    MODEL = "model"

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import ClassVar
 from uuid import UUID
 
+from django.conf import settings
+
 from agents import events, investigations, recovery, tasks
 from agents.dispatch import LONGEST_SECONDS
 from agents.registry import agent_type_of
+from agents.states import ENDED_INVESTIGATIONS
 from aurora.bus import registry, schedule, streams
 from aurora.bus.streams import Message
 from aurora.bus.worker import Worker
@@ -79,9 +82,30 @@ class BreakersWorker(Worker):
             investigations.resume(agent_type=agent_type)
 
 
+class ModelWorker(Worker):
+    """Has an ended investigation's findings worded by the language model, where an operator named one."""
+
+    name: ClassVar[str] = "model"
+    stream: ClassVar[str] = streams.AGENT_RESULTS
+    group: ClassVar[str] = "model"
+    types: ClassVar[frozenset[str]] = frozenset({events.INVESTIGATION_UPDATED})
+    concurrency: ClassVar[int] = 2
+    prefetch: ClassVar[int] = 0
+    exactly_once: ClassVar[bool] = False
+
+    def concerns(self, message: Message) -> bool:
+        return bool(settings.LLM_BASE_URL) and message.data.get("status") in ENDED_INVESTIGATIONS
+
+    def handle(self, message: Message) -> None:
+        # An HTTP client that most installations have no use for.
+        from agents.narration import narrate
+
+        narrate.narrate(investigation_id=_uuid(message, "id"))
+
+
 def register_all() -> None:
     """Offers the workers and this app's periodic jobs to `manage.py work`, and says which types of events there are."""
-    for worker in (AlertsWorker, AgentTasksWorker, ResultsWorker, BreakersWorker):
+    for worker in (AlertsWorker, AgentTasksWorker, ResultsWorker, BreakersWorker, ModelWorker):
         registry.register(worker.name, worker)
     registry.declare_types(streams.ALERTS, {ALERT_CREATED, ALERT_UPDATED})
     registry.declare_types(streams.AGENT_TASKS, {events.AGENT_TASK})

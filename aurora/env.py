@@ -5,9 +5,10 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import time
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from django.core.exceptions import ImproperlyConfigured
@@ -40,6 +41,40 @@ def seconds(name: str, default: float) -> float:
     if not re.fullmatch(r"\d+(\.\d+)?", value) or float(value) <= 0:
         raise ImproperlyConfigured(f"{name}={value!r}: expected a positive number of seconds")
     return float(value)
+
+
+def url(name: str, *, plain_http_hosts: Collection[str] = ()) -> str:
+    """An address without user, query, fragment and trailing slash; empty when unset.
+
+    HTTPS, or HTTP on this machine, at a private address, or at a host that is named.
+    """
+    value = text(name)
+    if not value:
+        return ""
+    try:
+        parts = urlsplit(value)
+        port, host = parts.port, parts.hostname or ""
+    except ValueError:
+        parts, port, host = urlsplit(""), 0, ""
+    is_plain = parts.scheme == "http" and (_is_near(host) or host in plain_http_hosts)
+    if (
+        not (is_plain or parts.scheme == "https")
+        or not host
+        or port == 0
+        or parts.username is not None
+        or parts.query
+        or parts.fragment
+    ):
+        raise ImproperlyConfigured(f"{name}: expected an https URL without user, query and fragment, or http nearby")
+    return value.rstrip("/")
+
+
+def _is_near(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    return address.is_loopback or (address.is_private and not address.is_link_local and not address.is_unspecified)
 
 
 def names(name: str, default: Sequence[str] = ()) -> list[str]:

@@ -19,6 +19,7 @@ def write(paper: Paper) -> bytes:
         "confidence_reason": output.confidence_reason,
         "open_questions": output.data["open_questions"],
         "agents": output.data["agents"],
+        "model_wording": paper.wording and {name: value for name, value in paper.wording.items() if name != "of"},
         "techniques": [{"id": one.id, "name": one.name, "tactics": list(one.tactics)} for one in paper.techniques],
         "iocs": [queries.ioc_data(row) for row in paper.iocs],
         "alerts": [events.alert_data(row) for row in paper.alerts],

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
+from agents.builtin import markdown as md
 from agents.builtin.contract import Output
+from agents.states import ENDED_INVESTIGATIONS
 from cases import attack
 from cases.models import Alert, Case, CaseTask, Ioc, TimelineEntry
 from cases.states import IocStatus
@@ -23,8 +26,14 @@ class Paper:
 
     @property
     def markdown(self) -> str:
-        """The whole report. Untrusted text in it is escaped, indicators are defanged."""
-        return str(self.output.data["markdown"])
+        """The whole report. Untrusted text in it is escaped, indicators are defanged. What a model worded comes last, under a heading that says so."""
+        return str(self.output.data["markdown"]) + "".join(f"{row}\n" for row in _worded(self))
+
+    @cached_property
+    def wording(self) -> dict[str, Any] | None:
+        """What a language model made of the newest investigation's findings, if it was asked."""
+        newest = self.case.investigations.filter(status__in=ENDED_INVESTIGATIONS).order_by("-id").first()
+        return newest.model_wording if newest else None
 
     @cached_property
     def alerts(self) -> list[Alert]:
@@ -54,3 +63,20 @@ class Paper:
         """Those that the alerts name, by id; an id that ATT&CK does not know has no name to report."""
         named = sorted({name for alert in self.alerts for name in alert.mitre_techniques})
         return [known for known in map(attack.technique, named) if known]
+
+
+def _worded(paper: Paper) -> list[str]:
+    wording = paper.wording
+    if not wording:
+        return []
+    head = f"By {md.text(wording['model'], limit=100)} from the findings above: text only, nothing was computed or decided by it."
+    rows = ["", "## Worded by a language model", "", head, ""]
+    rows += [_statement(paper, one) for one in wording["summary"]]
+    if wording["hypotheses"]:
+        rows += ["", "Suggested, not proven:", "", *(_statement(paper, one) for one in wording["hypotheses"])]
+    cited = [f"- {one['id']}: {md.text(one['title'], paper.iocs, 200)}" for one in wording["findings"]]
+    return [*rows, "", "Findings cited:", "", *cited]
+
+
+def _statement(paper: Paper, one: dict[str, Any]) -> str:
+    return f"- {md.text(one['text'], paper.iocs, 600)} ({', '.join(one['cites'])})"

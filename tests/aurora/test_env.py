@@ -62,3 +62,36 @@ def test_a_network_that_is_none_is_refused_with_its_name(monkeypatch, text):
     monkeypatch.setenv("AURORA_X", f"10.0.0.0/8,{text}")
     with pytest.raises(ImproperlyConfigured, match="AURORA_X"):
         env.networks("AURORA_X")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://models.example/v1",
+        "http://127.0.0.1:11434/v1/",
+        "http://localhost/v1",
+        "http://10.1.2.3:8080/v1",
+        "http://ollama:11434/v1",
+        "http://[::1]/v1",
+    ],
+)
+def test_an_address_is_https_or_nearby(monkeypatch, text):
+    monkeypatch.setenv("AURORA_X", text)
+    assert env.url("AURORA_X", plain_http_hosts={"ollama"}) == text.rstrip("/")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://models.example/v1", "http://ollama2/v1", "ftp://models.example", "models.example/v1", "https://", "https://u:p@models.example",
+        "https://models.example/v1?key=1", "https://models.example/#x", "http://169.254.169.254/v1", "http://0.0.0.0/v1", "https://models.example:0/v1", "https://[::1",
+    ],
+)  # fmt: skip
+def test_an_address_that_others_could_read_along_at_is_refused_with_its_name(monkeypatch, text):
+    monkeypatch.setenv("AURORA_X", text)
+    with pytest.raises(ImproperlyConfigured, match="AURORA_X"):
+        env.url("AURORA_X", plain_http_hosts={"ollama"})
+
+
+def test_an_unset_address_is_empty():
+    assert env.url("AURORA_UNSET") == ""
