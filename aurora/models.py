@@ -34,6 +34,26 @@ class OutboxEvent(models.Model):
         return f"{self.type} {self.event_id}"
 
 
+class PublishedEvent(models.Model):
+    """An event that has left the outbox and that some group has not finished: published again when Redis has forgotten it (`aurora.bus.keeping`)."""
+
+    id = models.BigIntegerField(primary_key=True, help_text="As it was in the outbox, where it goes back under it.")
+    event_id = models.UUIDField()
+    stream = models.CharField(max_length=64)
+    type = models.CharField(max_length=64)
+    addressee = models.CharField(max_length=64, blank=True)
+    aggregate = models.CharField(max_length=100)
+    data = models.TextField()
+    traceparent = models.CharField(max_length=64, blank=True)
+    created_at = models.DateTimeField()
+    milliseconds = models.BigIntegerField(help_text="First part of the entry's id.")
+    sequence = models.BigIntegerField(help_text="Second part of the entry's id.")
+    run = models.CharField(max_length=64, help_text="The run of Redis that confirmed it.")
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.event_id}"
+
+
 class ProcessedEvent(models.Model):
     """That a consumer group has handled an event: committed with the handler's own rows, so an effect happens once."""
 

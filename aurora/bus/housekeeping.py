@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from aurora.bus import schedule, trimming
+from aurora.bus import keeping, schedule, trimming
 from aurora.models import IdempotencyKey, ProcessedEvent, RefreshToken
 
 PROCESSED_EVENTS_KEPT = timedelta(days=7)
@@ -20,10 +20,17 @@ BATCH = 5_000
 
 def register() -> None:
     """Tells the scheduler."""
-    schedule.register("trim-streams", every=60, function=trimming.trim_all)
+    schedule.register("let-go-of-finished-events", every=10, function=keeping.let_go)
+    schedule.register("trim-streams", every=60, function=trim_streams)
     schedule.register("forget-processed-events", every=3_600, function=forget_processed_events)
     schedule.register("forget-refresh-tokens", every=3_600, function=forget_refresh_tokens)
     schedule.register("forget-idempotency-keys", every=3_600, function=forget_idempotency_keys)
+
+
+def trim_streams() -> dict[str, int]:
+    """What is finished is let go of first: what is trimmed and still kept would be taken for lost after a restart of Redis."""
+    keeping.let_go()
+    return trimming.trim_all()
 
 
 def forget_processed_events(*, now: datetime | None = None) -> int:

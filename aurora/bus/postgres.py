@@ -13,8 +13,10 @@ from aurora.resilience.postgresql.watch import WatchedConnection
 OUTAGES = (psycopg.OperationalError, psycopg.InterfaceError, availability.DatabaseUnavailable)
 """What a session of ours raises when the server is away (each is followed by a fresh session, so a superfluous one costs nothing)."""
 
+Session = psycopg.Connection[tuple[Any, ...]]
 
-def session(application_name: str) -> psycopg.Connection[tuple[Any, ...]]:
+
+def session(application_name: str) -> Session:
     """A new connection to Django's database, in autocommit, which does not wait for a server that hangs. The caller closes it. Raises one of OUTAGES."""
     parameters = connections["default"].get_connection_params()
     # Django's cursors time their queries for a connection that is not Django's here.

@@ -59,6 +59,13 @@ def async_client(purpose: Purpose = Purpose.STREAM, url: str | None = None) -> r
             return cast("redis.asyncio.Redis", _AsyncCluster(host=host, port=port, **_access(location), **options))
 
 
+def server_run(client: Any, key: str) -> str:
+    """What the server with `key` calls its present run: another one after each start and failover. Raises redis.RedisError."""
+    is_cluster = isinstance(client, redis.cluster.RedisCluster)
+    where = {"target_nodes": client.get_node_from_key(key)} if is_cluster else {}
+    return str(client.info("server", **where)["run_id"])
+
+
 def key(stream: str) -> str:
     """Where a stream stands (`Location.key`)."""
     return _location(settings.REDIS_URL).key(stream)

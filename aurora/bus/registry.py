@@ -33,6 +33,12 @@ def build(name: str) -> Runner:
     return _factories[name]()
 
 
+def groups_on(stream: str) -> set[str]:
+    """The groups of the registered workers that read the stream."""
+    workers = (factory for factory in _factories.values() if getattr(factory, "stream", None) == stream)
+    return {str(getattr(worker, "group", "")) for worker in workers}
+
+
 def declare_types(stream: str, types: Iterable[str]) -> None:
     """Says that events of these types may stand on `stream`. Once a stream has any, workers bury every other type."""
     _types.setdefault(stream, set()).update(types)

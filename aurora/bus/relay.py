@@ -2,7 +2,8 @@
 
 A commit wakes it (NOTIFY, migration 0002); a slow sweep finds what a lost notification or a dead relay left behind. Rows leave the outbox in a
 transaction that commits only after Redis has confirmed them, so a crash in between publishes them again: consumers skip what they have
-handled by the event's id.
+handled by the event's id. They are kept elsewhere until every group has finished them (`aurora.bus.keeping`), and before each batch the relay
+looks whether Redis has forgotten any.
 
 Any number of relays may run. The order within an aggregate holds because a relay publishes only from lanes (a hash of the aggregate) it
 holds the advisory lock of, and always the lane's oldest rows first:
@@ -22,15 +23,15 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-import psycopg
 import redis
 import structlog
 from psycopg.rows import class_row
 
-from aurora.bus import metrics, postgres
+from aurora.bus import keeping, metrics, postgres
 from aurora.bus import redis as clients
 from aurora.bus.backoff import Backoff
 from aurora.bus.outbox import CHANNEL
+from aurora.bus.postgres import Session
 from aurora.bus.streams import Client
 from aurora.models import OutboxEvent
 
@@ -49,6 +50,8 @@ class Relay:
     def __init__(self) -> None:
         self._postgres = Backoff("postgres", "relay")
         self._redis = Backoff("redis", "relay")
+        self._run = ""
+        """The run of Redis of which all is published that earlier ones have forgotten."""
 
     def run(self, stop: threading.Event) -> None:
         while not stop.is_set():
@@ -72,7 +75,11 @@ class Relay:
     def _drain(self, session: Session, stop: threading.Event) -> float:
         """Moves until nothing is left that can be claimed; the seconds after which to look again if no commit wakes us before."""
         while not stop.is_set():
-            moved = move_batch(session)
+            run = keeping.present_run(clients.client(clients.Purpose.COMMAND))
+            if run != self._run:
+                keeping.put_back_lost(session, clients.client(clients.Purpose.COMMAND), run=run)
+                self._run = run
+            moved = move_batch(session, run=run)
             self._postgres.worked()
             if not moved:
                 return CONTENDED_SECONDS if _is_anything_left(session) else SWEEP_SECONDS
@@ -80,15 +87,19 @@ class Relay:
         return 0.0
 
 
-def move_batch(session: Session) -> int:
-    """Claims up to BATCH rows, publishes them, deletes them; how many. Raises RedisError, with those rows kept that Redis did not confirm."""
+def move_batch(session: Session, *, run: str = "") -> int:
+    """Claims up to BATCH rows, publishes them, takes them out of the outbox; how many. `run` is Redis's, asked for just before, or here.
+
+    Raises RedisError, with those rows left that Redis did not confirm.
+    """
     with session.transaction():
         rows = claim(session)
         if not rows:
             return 0
+        run = run or keeping.present_run(clients.client(clients.Purpose.COMMAND))
         answers = _publish(rows)
-        confirmed = [row for row, answer in zip(rows, answers, strict=True) if isinstance(answer, bytes)]
-        session.execute(_DELETE, [[row.id for row in confirmed]])
+        confirmed = [(row.id, answer) for row, answer in zip(rows, answers, strict=True) if isinstance(answer, bytes)]
+        keeping.move(session, confirmed, run=run)
     metrics.published(len(confirmed), seconds=(datetime.now(UTC) - rows[0].created_at).total_seconds())
     if len(confirmed) < len(rows):
         raise next(answer for answer in answers if isinstance(answer, redis.RedisError))
@@ -110,9 +121,6 @@ class Row(NamedTuple):
     traceparent: str
     addressee: str
     created_at: datetime
-
-
-Session = psycopg.Connection[tuple[Any, ...]]
 
 
 def _publish(rows: Sequence[Row]) -> list[Any]:
@@ -168,5 +176,4 @@ CLAIM = f"""
     ORDER BY id
     FOR UPDATE SKIP LOCKED
 """
-_DELETE = f"DELETE FROM {_TABLE} WHERE id = ANY(%s)"
 _ANYTHING_LEFT = f"SELECT EXISTS (SELECT FROM {_TABLE})"

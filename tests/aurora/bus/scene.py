@@ -12,7 +12,8 @@ import redis
 from django.conf import settings
 from django.db import transaction
 
-from aurora.bus import outbox, streams
+from aurora.bus import keeping, outbox, postgres, relay, streams
+from aurora.bus import redis as clients
 from aurora.bus.groups import Entry, GroupConsumer
 from aurora.bus.streams import Message
 from aurora.bus.worker import Worker, _Settler
@@ -84,6 +85,14 @@ def announce_many(count: int, *, aggregates: int) -> dict[str, list[str]]:
     for event in events:
         announced.setdefault(event.aggregate, []).append(str(event.id))
     return announced
+
+
+def relay_turn(session: postgres.Session) -> int:
+    """What a relay does each time it wakes: first what Redis has forgotten, then what waits; how many it moved."""
+    client = clients.client()
+    run = keeping.present_run(client)
+    keeping.put_back_lost(session, client, run=run)
+    return relay.move_batch(session, run=run)
 
 
 def published(client: streams.Client) -> list[dict[str, Any]]:
