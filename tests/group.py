@@ -82,6 +82,15 @@ class RunningGroup:
             process.kill()
         psutil.wait_procs(victims, timeout=10)
 
+    def terminate(self, needle: str) -> None:
+        """SIGTERM, as a deployment sends it, for the member whose command line holds `needle`; returns when it has gone by itself."""
+        victims = self.members(needle)
+        assert victims, f"nothing runs that is called {needle!r}"
+        for process in victims:
+            process.terminate()
+        _, alive = psutil.wait_procs(victims, timeout=30)
+        assert not alive, "it did not stop"
+
     def token(self) -> str:
         answer = httpx.post(f"{self.base}/api/v1/auth/token", json={"username": "admin", "password": PASSWORD})
         answer.raise_for_status()

@@ -9,8 +9,10 @@ from typing import Any
 
 import httpx
 import pytest
+import redis
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, StorageState, expect, sync_playwright
 
+from aurora.embedded import locations
 from tests.group import PASSWORD, RunningGroup
 from tests.waiting import until
 
@@ -20,6 +22,20 @@ CHROMIUM = "/usr/bin/chromium"
 FLAGS = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync --no-first-run"
 LIVE_MS = 2_000
 BACK_MS = 60_000
+NOTES = """
+    window.opened = []; window.closes = []; window.states = [];
+    window.WebSocket = class extends WebSocket {
+        constructor(url) {
+            super(url);
+            window.opened.push(url);
+            this.addEventListener("close", (event) => window.closes.push(event.code));
+        }
+    };
+"""
+NOTE_STATES = """() => {
+    const pill = document.getElementById("state");
+    new MutationObserver(() => window.states.push(pill.dataset.state)).observe(pill, { attributeFilter: ["data-state"] });
+}"""
 HOSTILE = """<img src=x onerror="document.title='owned'">"""
 
 
@@ -60,6 +76,16 @@ def live(page: Page) -> Page:
     return page
 
 
+@pytest.fixture
+def watched(page: Page) -> Page:
+    """The live page, which notes its sockets, the codes with which they close, and how the page says that it stands."""
+    page.add_init_script(NOTES)
+    page.goto("/dashboard/")
+    expect(page.locator("#state[data-state=connected]")).to_be_visible()
+    page.evaluate(NOTE_STATES)
+    return page
+
+
 def test_an_alert_appears_within_two_seconds_of_being_posted(live: Page, api: httpx.Client):
     _post(api, "Seen at once")
     expect(_rows(live, "Seen at once")).to_be_visible(timeout=LIVE_MS)
@@ -76,6 +102,41 @@ def test_the_page_catches_up_after_the_web_process_was_killed(live: Page, group:
         expect(_rows(live, title)).to_have_count(1, timeout=BACK_MS)
     expect(live.locator("#state")).to_have_attribute("data-state", "connected", timeout=BACK_MS)
     assert live.evaluate("window.isTheSamePage") is True
+
+
+def test_after_a_graceful_restart_the_page_comes_back_to_where_it_was(
+    watched: Page, group: RunningGroup, api: httpx.Client
+):
+    _post(api, "Seen before the restart")
+    expect(_rows(watched, "Seen before the restart")).to_be_visible(timeout=BACK_MS)
+    sockets = watched.evaluate("opened.length")
+    group.terminate("manage.py serve")
+    expect(watched.locator("#state")).to_have_text("Reconnecting")
+    record = json.dumps({"title": "Stored during the restart", "severity": "low", "source": "test"})
+    assert "1 created" in group.run("ingest", "generic", "-", stdin=record).stdout
+    until(group.is_ready, 120, every=0.1)
+    expect(_rows(watched, "Stored during the restart")).to_have_count(1, timeout=BACK_MS)
+    expect(watched.locator("#state")).to_have_attribute("data-state", "connected", timeout=BACK_MS)
+    expect(_rows(watched, "Seen before the restart")).to_have_count(1)
+    assert watched.evaluate("closes")[:sockets] == [1012] * sockets
+    again = [url for url in watched.evaluate("opened")[sockets:] if "/ws/alerts" in url]
+    assert again
+    assert all("last_event_id=" in url for url in again)
+    assert "behind" not in watched.evaluate("states")
+
+
+def test_a_page_whose_place_is_gone_says_that_it_is_behind_and_catches_up(
+    watched: Page, group: RunningGroup, api: httpx.Client
+):
+    _post(api, "Seen before Redis forgot")
+    expect(_rows(watched, "Seen before Redis forgot")).to_be_visible(timeout=BACK_MS)
+    with redis.Redis.from_url(locations.redis_url(group.data_dir)) as client:
+        client.flushall()
+    _post(api, "Posted to an empty Redis")
+    expect(_rows(watched, "Posted to an empty Redis")).to_have_count(1, timeout=BACK_MS)
+    until(lambda: "behind" in watched.evaluate("states"))
+    expect(watched.locator("#state")).to_have_attribute("data-state", "connected", timeout=BACK_MS)
+    expect(_rows(watched, "Seen before Redis forgot")).to_have_count(1)
 
 
 def test_a_title_that_is_markup_is_shown_as_text(live: Page, api: httpx.Client):
