@@ -70,6 +70,7 @@ class AlertDetailAnswer(AlertAnswer):
     raw_log: str
     acknowledged_at: datetime | None
     resolved_at: datetime | None
+    reopened_at: datetime | None = Field(description="When it was last seen again after it had been resolved.")
     techniques: list[KnownTechnique]
 
 

@@ -28,6 +28,7 @@ _BY_AGENTS = (TimelineKind.AGENT_FINDING, TimelineKind.AGENT_FAILED)
 _TIMELINE_ICONS = {
     TimelineKind.OPENED: "flag",
     TimelineKind.ALERT_LINKED: "add_link",
+    TimelineKind.ALERT_REOPENED: "undo",
     TimelineKind.AGENT_FINDING: "smart_toy",
     TimelineKind.AGENT_FAILED: "error",
     TimelineKind.INVESTIGATION: "travel_explore",

@@ -17,9 +17,10 @@ def alert_created(alert: Alert) -> Event:
     return _alert_event(ALERT_CREATED, alert)
 
 
-def alert_updated(alert: Alert, *, is_raised: bool = False) -> Event:
-    """`is_raised`: its severity has just become graver."""
-    return _alert_event(ALERT_UPDATED, alert, {"is_raised": True} if is_raised else {})
+def alert_updated(alert: Alert, *, is_raised: bool = False, is_reopened: bool = False) -> Event:
+    """`is_raised`: its severity has just become graver. `is_reopened`: it was resolved, and has just been seen again."""
+    said = {"is_raised": is_raised, "is_reopened": is_reopened}
+    return _alert_event(ALERT_UPDATED, alert, {name: True for name, is_so in said.items() if is_so})
 
 
 def case_updated(case: Case) -> Event:

@@ -21,21 +21,22 @@ from django.db.models import Model
 from django.utils import timezone
 
 from aurora import audit, statements
-from aurora.actors import Actor
+from aurora.actors import Actor, system
 from aurora.bus import outbox
 from aurora.errors import Invalid
 from aurora.ids import new_id
 from aurora.texts import storable
-from cases import events, upserts
-from cases.models import Alert, AlertSighting, IngestReceipt, IngestReject
+from cases import events, lifecycle, upserts
+from cases.models import Alert, AlertSighting, Case, IngestReceipt, IngestReject
 from cases.normalizers import Ignored, NormalizedAlert, RawRecord, normalize, split
-from cases.states import SEVERITIES
+from cases.states import SEVERITIES, TimelineKind
 
 MOST_RECORDS = 25_000
 """Of one delivery, which is one transaction: a body within the limit can hold millions that are no alerts, each of them a row and a line of the answer."""
 
 _KEPT_OF_A_REJECT = 64 * 1024
 _LONGEST_PIVOT = 255
+_ACTOR = system("intake")
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +195,19 @@ def _writing(alerts: Sequence[NormalizedAlert]) -> Iterator[list[Stored]]:
         stored = [Stored(outcomes[row.dedup_hash].applied_to(row), outcomes[row.dedup_hash].is_created) for row in rows]
         outbox.announce_all(_event(item.alert, outcomes[item.alert.dedup_hash]) for item in stored)
         yield stored
+    _note_reopened([item.alert for item in stored if outcomes[item.alert.dedup_hash].was_reopened])
+
+
+def _note_reopened(alerts: Sequence[Alert]) -> None:
+    """That what somebody had resolved is open again, where it is looked for: in the audit trail, and in the timeline of the alert's case."""
+    cases = Case.objects.select_related("assignee").in_bulk({alert.case_id for alert in alerts if alert.case_id})
+    for alert in alerts:
+        audit.record(_ACTOR, "alert.reopened", alert, before={"status": "resolved"}, after={"status": alert.status})
+        if case := cases.get(alert.case_id):
+            text = f"Seen again after it was resolved: {alert.title}"
+            kind, data = TimelineKind.ALERT_REOPENED, {"alert_id": str(alert.id)}
+            lifecycle.note(case=case, kind=kind, actor=_ACTOR.name, text=text, data=data)
+            outbox.announce(events.case_updated(case))
 
 
 def _deliveries(parcels: Sequence[Parcel], created: set[str]) -> list[Delivery]:
@@ -221,7 +235,7 @@ def _deliveries(parcels: Sequence[Parcel], created: set[str]) -> list[Delivery]:
 def _event(alert: Alert, outcome: upserts.Outcome) -> outbox.Event:
     if outcome.is_created:
         return events.alert_created(alert)
-    return events.alert_updated(alert, is_raised=outcome.was_raised)
+    return events.alert_updated(alert, is_raised=outcome.was_raised, is_reopened=outcome.was_reopened)
 
 
 def _distinct(alerts: Sequence[NormalizedAlert], now: datetime) -> list[list[Alert]]:

@@ -119,6 +119,9 @@ class Alert(models.Model):
     updated_at = models.DateTimeField(default=timezone.now, editable=False)
     acknowledged_at = models.DateTimeField(null=True, blank=True, editable=False)
     resolved_at = models.DateTimeField(null=True, blank=True, editable=False)
+    reopened_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="When it was last seen again after it had been resolved."
+    )
     assignee = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )

@@ -161,6 +161,7 @@ def _alert_facts(alert: Alert) -> Facts:
         ("Received", widgets.when(alert.created_at)),
         ("Acknowledged", widgets.when(alert.acknowledged_at)),
         ("Resolved", widgets.when(alert.resolved_at)),
+        *([("Reopened", widgets.when(alert.reopened_at))] if alert.reopened_at else []),
     ]
 
 

@@ -57,6 +57,7 @@ def alert_detail(row: Alert) -> dict[str, Any]:
         "raw_log": row.raw,
         "acknowledged_at": row.acknowledged_at,
         "resolved_at": row.resolved_at,
+        "reopened_at": row.reopened_at,
         "techniques": [
             {"id": known.id, "name": known.name, "tactics": list(known.tactics)}
             for known in map(technique, row.mitre_techniques)

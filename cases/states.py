@@ -139,6 +139,7 @@ class TaskStatus(models.TextChoices):
 class TimelineKind(models.TextChoices):
     OPENED = "opened"
     ALERT_LINKED = "alert_linked"
+    ALERT_REOPENED = "alert_reopened"
     AGENT_FINDING = "agent_finding"
     AGENT_FAILED = "agent_failed"
     INVESTIGATION = "investigation"

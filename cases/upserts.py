@@ -60,6 +60,11 @@ def _gravity(row: str) -> str:
     return f"array_position(ARRAY[{', '.join(repr(severity) for severity in SEVERITIES)}], {row}.severity::text)"
 
 
+# What is seen again after somebody had resolved it is not resolved: it is new, and nobody's reaction has begun. A record from before then (a sensor
+# that was cut off, the spool) says nothing against the resolution; nor does anything against a false positive, which is about what such records mean.
+_COMES_BACK = (
+    f"{_ALERT}.status = 'resolved' AND ({_ALERT}.resolved_at IS NULL OR excluded.last_seen > {_ALERT}.resolved_at)"
+)
 # A repetition that is graver raises the alert: otherwise what began as a warning would stay one. What the severity was before comes from a
 # look at the row as the statement found it, which its own update does not change.
 _UPSERT_ALERTS = f"""
@@ -73,9 +78,13 @@ _UPSERT_ALERTS = f"""
         mitre_techniques = {_union("mitre_techniques")},
         first_seen = least({_ALERT}.first_seen, excluded.first_seen),
         last_seen = greatest({_ALERT}.last_seen, excluded.last_seen),
+        status = CASE WHEN {_COMES_BACK} THEN 'new' ELSE {_ALERT}.status END,
+        acknowledged_at = CASE WHEN {_COMES_BACK} THEN NULL ELSE {_ALERT}.acknowledged_at END,
+        resolved_at = CASE WHEN {_COMES_BACK} THEN NULL ELSE {_ALERT}.resolved_at END,
+        reopened_at = CASE WHEN {_COMES_BACK} THEN excluded.updated_at ELSE {_ALERT}.reopened_at END,
         updated_at = excluded.updated_at
     RETURNING dedup_hash, xmax = 0, id, severity, status, count, first_seen, last_seen, created_at,
-        case_id, assignee_id, affected_assets, users, mitre_techniques,
+        case_id, assignee_id, affected_assets, users, mitre_techniques, reopened_at IS NOT DISTINCT FROM updated_at,
         CASE WHEN xmax <> 0 THEN (SELECT before.severity FROM {_ALERT} before WHERE before.id = {_ALERT}.id) END
 """
 _IOC = Ioc._meta.db_table
@@ -130,6 +139,8 @@ class Outcome(NamedTuple):
     affected_assets: str
     users: str
     mitre_techniques: str
+    was_reopened: bool
+    """Whether this very delivery brought a resolved alert back."""
     severity_before: str | None
     """None for a new alert, and for one that another transaction stored while this one ran."""
 
