@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('agents', '0004_response'),
+        ('agents', '0006_rules_bounded_and_off'),
     ]
 
     operations = [
