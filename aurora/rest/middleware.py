@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from http import HTTPStatus
+from typing import Any
 
 import structlog
 from django.conf import settings
+from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponseBase
 from django_structlog.middlewares import RequestMiddleware
+from django_structlog.signals import bind_extra_request_failed_metadata
 
 from aurora.ids import new_id
 from aurora.rest import problems
@@ -37,6 +40,8 @@ class EdgeMiddleware:
         sent = request.META.get(_REQUEST_ID, "")
         forget_strange_forwarding(request)
         request.META[_REQUEST_ID] = sent if _SANE_REQUEST_ID.fullmatch(sent) else str(new_id())
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request.META[_REQUEST_ID], address=address_of(request))
         try:
             response = self._answer(request)
         except Exception:
@@ -66,17 +71,18 @@ class EdgeMiddleware:
 
 
 class RequestContextMiddleware(RequestMiddleware):
-    """django-structlog's, inside the request's span: binds request id and address to every log line, and tells how the request ended."""
-
-    def prepare(self, request: HttpRequest) -> None:
-        structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(address=address_of(request))
-        super().prepare(request)
+    """django-structlog's, inside the request's span: tells how the request ended. What it binds, lines from outside of it bear as well."""
 
     @staticmethod
     def format_request(request: HttpRequest) -> str:
         """Method and path. Not the query: it may hold a token."""
         return f"{request.method} {request.path}"
+
+
+@receiver(bind_extra_request_failed_metadata)
+def _name_the_route(request: HttpRequest, log_kwargs: dict[str, Any], **_rest: Any) -> None:
+    """The route beside the path: one fault of many paths is then one fault to whoever counts."""
+    log_kwargs["route"] = request.resolver_match.route if request.resolver_match else ""
 
 
 def _forget_strange_session(request: HttpRequest) -> None:
