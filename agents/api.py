@@ -130,6 +130,7 @@ class Dispatch(ApiView):
     """Asks one agent and waits for its answer."""
 
     permissions = {"POST": "investigations:run"}
+    kept_in_dry_run = frozenset({"POST"})
     limits = {"POST": ("general", "investigations")}
     calls = {"POST": Call(body=DispatchIn, answers={200: answers.DispatchAnswer}, errors=(404, 409))}
 

@@ -15,7 +15,7 @@ from agents.calls import Call
 from agents.endpoints import require_endpoint
 from agents.models import Agent
 from agents.states import AgentType, Health, Transport
-from aurora import audit, sealing
+from aurora import audit, dry_run, sealing
 from aurora.actors import Actor
 from aurora.errors import Conflict, Missing
 from aurora.resilience import breakers
@@ -149,6 +149,8 @@ def command_breaker(*, agent_type: str, action: str, actor: Actor, reason: str =
     before = {"state": breaker.snapshot().state}
     with transaction.atomic():
         audit.record(actor, f"breaker.{action}", agent, before=before, after={"reason": reason} if reason else {})
+    if dry_run.is_preview():
+        return agent  # it is shared by all processes, and no rollback reaches it
     {"reset": breaker.reset, "force_open": breaker.force_open, "force_closed": breaker.force_closed}[action]()
     return agent
 

@@ -59,6 +59,10 @@ class Alerts(ApiView):
         ),
     }
 
+    def is_taken_back(self) -> bool:
+        """A program's alert is intake, which goes on in a dry run; one that a person writes is a change like any."""
+        return super().is_taken_back() and self.actor.role != "api_service"
+
     def get(self, request: Request) -> Response:
         query = self.query(AlertQuery)
         return Response(page_of(queries.alerts(query), query, events.alert_data))
@@ -166,7 +170,7 @@ class Ingest(ApiView):
 
     permissions = {"POST": "alerts:ingest"}
     limits = {"POST": ("ingest",)}
-    taken_while_down = frozenset({"POST"})
+    taken_while_down = kept_in_dry_run = frozenset({"POST"})
     calls = {"POST": Call(body=_RECORDS, answers={202: answers.TakenInAnswer})}
     path_types = {"source": Annotated[str, one_of(SOURCES)]}
 

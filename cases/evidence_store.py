@@ -15,6 +15,8 @@ from pathlib import Path
 
 from django.conf import settings
 
+from aurora import dry_run
+
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _INCOMING = "incoming-"
 _ABANDONED_SECONDS = 3600.0
@@ -36,7 +38,7 @@ class Kept:
 
 
 def keep(chunks: Iterable[bytes]) -> Kept:
-    """Stores the content durably, and tells what it is. The same content twice is one file. Raises OSError where nothing can be written."""
+    """Stores the content durably, and tells what it is. The same content twice is one file, a preview's is none. Raises OSError where nothing can be written."""
     folder = _folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     _forget_unfinished(folder)
@@ -53,10 +55,13 @@ def keep(chunks: Iterable[bytes]) -> Kept:
                 file.write(chunk)
             file.flush()
             os.fsync(file.fileno())
-        place = _place(digest.hexdigest())
-        place.parent.mkdir(mode=0o700, exist_ok=True)
-        os.replace(temporary, place)
-        _sync(place.parent)
+        if dry_run.is_preview():
+            os.unlink(temporary)
+        else:
+            place = _place(digest.hexdigest())
+            place.parent.mkdir(mode=0o700, exist_ok=True)
+            os.replace(temporary, place)
+            _sync(place.parent)
     except BaseException:
         with suppress(FileNotFoundError):
             os.unlink(temporary)

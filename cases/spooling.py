@@ -15,6 +15,7 @@ from django.db import Error as DatabaseError
 from django.db import transaction
 from django.utils import timezone
 
+from aurora import dry_run
 from aurora.actors import Actor
 from aurora.errors import Missing, Unavailable
 from aurora.ids import new_id
@@ -58,7 +59,7 @@ def stored_or_spooled(entry: Entry, store: Callable[[], T]) -> T | Accepted:
     try:
         return store()
     except DatabaseError as error:
-        if not is_outage(error):
+        if not is_outage(error) or dry_run.is_preview():
             raise
         log.debug("delivery_spooled", receipt=str(entry.receipt), source=entry.source, reason=str(error).strip()[:200])
     return spool.shared().put(entry)

@@ -57,6 +57,7 @@ for _admin, _name in ((CaseAdmin, "case_id"), (AlertAdmin, "alert_id")):
             is_for_many=False,
             choices=playbooks_to_run,
             done="handed to a playbook",
+            kept_in_dry_run=True,
             leads_to=execution_url,
         )
     )
@@ -104,6 +105,7 @@ class ExecutionAdmin(ButtonsAdmin):
             icon="pause",
             suits=lambda row: _is_under_way(row) and not row.is_paused,
             done="paused",
+            kept_in_dry_run=True,
         ),
         Button(
             "resume",
@@ -113,6 +115,7 @@ class ExecutionAdmin(ButtonsAdmin):
             icon="play_arrow",
             suits=lambda row: _is_under_way(row) and row.is_paused,
             done="resumed",
+            kept_in_dry_run=True,
         ),
         Button(
             "cancel",
@@ -123,6 +126,7 @@ class ExecutionAdmin(ButtonsAdmin):
             tone="danger",
             suits=_is_under_way,
             done="called off",
+            kept_in_dry_run=True,
         ),
         Button(
             "undo",
@@ -133,6 +137,7 @@ class ExecutionAdmin(ButtonsAdmin):
             tone="danger",
             suits=_is_under_way,
             done="called off; what was completed is being undone",
+            kept_in_dry_run=True,
         ),
     )
 

@@ -69,9 +69,10 @@ class PlaybookVersions(ApiView):
 
 
 class PlaybookExecute(ApiView):
-    """Begins a run."""
+    """Begins a run. In a dry run of the installation it is one too: kept, for what it would do is what was asked for."""
 
     permissions = {"POST": "playbooks:execute"}
+    kept_in_dry_run = frozenset({"POST"})
     limits = {"POST": ("general", "playbooks")}
     calls = {"POST": Call(body=ExecuteIn, answers={202: answers.ExecutionDetailAnswer}, errors=(404, 409))}
 
@@ -108,6 +109,7 @@ class ExecutionCancel(ApiView):
     """Calls a run off, and undoes what was completed if `rollback` says so."""
 
     permissions = {"POST": "playbooks:execute"}
+    kept_in_dry_run = frozenset({"POST"})
     calls = {
         "POST": Call(body=CancelIn, is_body_optional=True, answers={200: answers.ExecutionDetailAnswer}, errors=(409,))
     }
@@ -120,6 +122,7 @@ class ExecutionCancel(ApiView):
 
 class _Hold(ApiView):
     permissions = {"POST": "playbooks:execute"}
+    kept_in_dry_run = frozenset({"POST"})
     calls = {"POST": Call(answers={200: answers.ExecutionDetailAnswer}, errors=(409,))}
     verb: ClassVar[Callable[..., Any]]
 

@@ -10,7 +10,7 @@ from django.db import transaction
 from agents.playbooks import connectors
 from agents.playbooks.actions import webhook
 from agents.playbooks.models import Delivery
-from aurora import audit
+from aurora import audit, dry_run
 from aurora.actors import Actor
 from aurora.errors import Conflict, Missing, Unavailable
 
@@ -23,6 +23,8 @@ def replay(*, delivery_id: UUID, actor: Actor) -> Delivery:
         raise Missing
     if row.connector.kind != "webhook" or not row.connector.enabled:
         raise Conflict(f"The connector {row.connector.name} is disabled")
+    if dry_run.is_on():
+        raise Conflict("A dry run sends nothing")
     with transaction.atomic():
         audit.record(actor, "delivery.replayed", row, after={"event_id": row.event_id})
     try:

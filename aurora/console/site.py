@@ -13,7 +13,7 @@ from django.urls import reverse
 from unfold.sites import UnfoldAdminSite
 
 from aurora.bus import control
-from aurora.console import overview
+from aurora.console import overview, previews
 from aurora.identity import credentials
 from aurora.rest.auth import actor_of
 
@@ -40,6 +40,8 @@ class Console(UnfoldAdminSite):
 
     def admin_view(self, view: Any, cacheable: bool = False) -> Any:
         guarded = super().admin_view(view, cacheable)
+        if view != self.logout and not previews.is_seen_to(view):
+            guarded = previews.taken_back_in_dry_run(guarded)
 
         @wraps(guarded)
         def with_policy(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from aurora import dry_run
 from aurora.observability import health
 from aurora.standin import source
 
@@ -18,14 +19,15 @@ _READING = {
 def now() -> dict[str, Any]:
     """The mode as far as this process knows it, with `headline` and `summary` for people; both empty while all is well."""
     mode = health.database_mode()
-    return mode | {"headline": _headline(mode), "summary": _summary(mode)}
+    refused = {"are_changes_refused": not source.is_writable()}
+    return mode | refused | {"headline": _headline(mode), "summary": _summary(mode)}
 
 
 def _headline(mode: dict[str, Any]) -> str:
     if mode["mode"] == "demo":
         return "Showcase"
-    if mode["is_database_available"] and mode["is_mutations_allowed"]:
-        return ""
+    if source.is_writable():
+        return "Dry run" if dry_run.is_on() else ""
     since = mode["degraded_since"]
     what = "Database is read-only" if mode["is_database_available"] else "Database is away"
     return f"{what} since {since:%H:%M:%S} UTC" if since else what
@@ -34,6 +36,8 @@ def _headline(mode: dict[str, Any]) -> str:
 def _summary(mode: dict[str, Any]) -> str:
     if not _headline(mode):
         return ""
+    if source.is_writable():
+        return "Changes are shown as they would be, and none is kept. What sensors deliver is stored."
     reading = _READING[mode["read_data_source"]].format(age=_span(mode["snapshot_age_seconds"]))
     waiting = mode.get("spool_depth")
     deliveries = "delivery is" if waiting == 1 else "deliveries are"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -14,7 +15,9 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 
+from aurora import dry_run
 from aurora.actors import Actor
+from aurora.console import previews
 from aurora.console.records import RecordAdmin
 from aurora.errors import AuroraError
 from aurora.rest.auth import actor_of
@@ -63,6 +66,8 @@ class Button:
     confirm: str = ""
     """What cannot be undone asks again, with this sentence."""
     done: str = "done"
+    kept_in_dry_run: bool = False
+    """What previews by itself: a playbook's run, which is a dry one then."""
     leads_to: Callable[[Any], str] | None = None
     """The page to show after a single press, from what the verb returned."""
 
@@ -113,6 +118,7 @@ class ButtonsAdmin(RecordAdmin):
             return HttpResponseRedirect(request.get_full_path())
         return super().response_action(request, queryset)
 
+    @previews.previews_itself
     def press(self, request: HttpRequest, object_id: str, name: str) -> HttpResponse:
         """One press of one button on a row's page."""
         if request.method != "POST":
@@ -127,13 +133,17 @@ class ButtonsAdmin(RecordAdmin):
         if row is None:
             raise Http404
         target = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[row.pk])
+        is_kept = button.kept_in_dry_run or not dry_run.is_on()
         try:
-            result = button.call(row.pk, actor, {**request.POST.dict(), **request.FILES.dict()})
+            with nullcontext() if is_kept else dry_run.preview():
+                result = button.call(row.pk, actor, {**request.POST.dict(), **request.FILES.dict()})
         except AuroraError as error:
             messages.error(request, error.detail)
             return HttpResponseRedirect(target)
         noun = str(self.opts.verbose_name)
         messages.success(request, f"{noun[:1].upper()}{noun[1:]} {button.done}.")
+        if not is_kept:
+            return previews.led_back(request, target)
         return HttpResponseRedirect(button.leads_to(result) if button.leads_to else target)
 
     def _route(self) -> str:

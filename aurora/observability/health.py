@@ -11,6 +11,7 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, JsonResponse
 
+from aurora import dry_run
 from aurora.bus.redis import Purpose, client
 from aurora.errors import Unavailable
 from aurora.models import OutboxEvent
@@ -55,7 +56,7 @@ def database_mode() -> dict[str, Any]:
         "showcase_reads_allowed": settings.MODE == "demo" or (is_real and settings.DEGRADED_READS == "demo"),
         "uses_showcase_data": store == source.DEMO,
         "read_data_source": store,
-        "is_mutations_allowed": source.is_writable(),
+        "is_mutations_allowed": source.is_writable() and not dry_run.is_on(),
         "degraded_since": standing.since,
         "snapshot_age_seconds": snapshot.age_seconds() if settings.DEGRADED_READS == "snapshot" else None,
         "spool_depth": _spool_depth(),

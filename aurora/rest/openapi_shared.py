@@ -27,6 +27,10 @@ _HEADERS: dict[str, tuple[Json, str]] = {
         {"type": "string", "enum": ["demo", "snapshot"]},
         "While PostgreSQL is away: where the answer is from.",
     ),
+    "X-Aurora-Mode": (
+        {"type": "string", "const": "dry_run"},
+        "The installation keeps no change of people's (`AURORA_MODE=dry_run`): this is what would have happened.",
+    ),
     "RateLimit-Policy": ({"type": "string"}, 'Each quota: requests, seconds. `"general";q=100;w=60`'),
     "RateLimit": ({"type": "string"}, 'Each quota: requests left, seconds until there are more. `"general";r=87;t=42`'),
     "Retry-After": ({"type": "integer", "minimum": 1}, "Seconds."),
@@ -34,7 +38,7 @@ _HEADERS: dict[str, tuple[Json, str]] = {
     "Allow": ({"type": "string"}, "The methods that there are."),
     "Idempotent-Replayed": ({"type": "string", "const": "true"}, "The answer was given before, under the same key."),
 }
-_ALWAYS = ("X-Request-ID", "X-Aurora-Data-Source", "RateLimit-Policy", "RateLimit")
+_ALWAYS = ("X-Request-ID", "X-Aurora-Data-Source", "X-Aurora-Mode", "RateLimit-Policy", "RateLimit")
 _OF_STATUS = {401: ("WWW-Authenticate",), 405: ("Allow",), 429: ("Retry-After",), 503: ("Retry-After",)}
 _CERTAIN = {"X-Request-ID", "WWW-Authenticate", "Allow", "Retry-After"}
 

@@ -16,6 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from aurora import dry_run
 from aurora.actors import Actor
 from aurora.errors import Denied, Invalid, Missing
 from aurora.ids import uuid_or_none
@@ -60,12 +61,15 @@ class ApiView(APIView):
     path_types: ClassVar[Mapping[str, Any]] = {}
     taken_while_down: ClassVar[frozenset[str]] = frozenset()
     """Methods other than reading that are answered although PostgreSQL is away: intake, which is put on disk."""
+    kept_in_dry_run: ClassVar[frozenset[str]] = frozenset()
+    """Methods other than reading that a dry run does not take back: they are no change of an analyst's, or preview by themselves."""
     is_export: ClassVar[bool] = False
     """What leaves the house for others to act on is never made of fixtures."""
     http_method_names = ("get", "post", "put", "patch", "delete", "head")
     content_negotiation_class = JsonWhateverIsAccepted
 
     _decision: Decision | None = None
+    _is_preview = False
 
     @property
     def actor(self) -> Actor:
@@ -110,6 +114,15 @@ class ApiView(APIView):
         if self._call is not None and self._call.query is None:
             self.query(NoQuery)
         self._require_served()
+        if dry_run.is_on() and self.is_taken_back():
+            self._is_preview = True
+            name = (request.method or "").lower()
+            setattr(self, name, _previewed(getattr(self, name, self.http_method_not_allowed)))
+
+    def is_taken_back(self) -> bool:
+        """Whether a dry run keeps nothing of this call. Signing in and out is kept: it changes nothing but who is there."""
+        method = self.request.method or ""
+        return method not in SAFE and self.permissions.get(method) != PUBLIC and method not in self.kept_in_dry_run
 
     def _require_served(self) -> None:
         """Raises DatabaseUnavailable or Denied for what cannot be done as things stand."""
@@ -133,10 +146,20 @@ class ApiView(APIView):
         if source.current() == source.DEMO and isinstance(response, Response) and response.status_code < 400:
             response.data = showcase.marked(response.data)
         answer = super().finalize_response(request, response, *args, **kwargs)
+        if self._is_preview:
+            answer.headers[dry_run.HEADER] = dry_run.MODE
         if self._decision is not None:
             for name, value in headers_for(self._decision).items():
                 answer.headers.setdefault(name, value)
         return answer
+
+
+def _previewed(handler: Callable[..., Response]) -> Callable[..., Response]:
+    def taken_back(request: Request, *args: Any, **kwargs: Any) -> Response:
+        with dry_run.preview():
+            return handler(request, *args, **kwargs)
+
+    return taken_back
 
 
 def uuid_of(text: str) -> UUID:

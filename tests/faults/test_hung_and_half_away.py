@@ -87,6 +87,13 @@ def test_an_alert_that_is_swallowed_is_spooled(analyst, wire, own_spool):
     assert (answer.status_code, own_spool.standing().depth) == (202, 1)
 
 
+def test_in_a_dry_run_what_a_person_delivers_is_not_spooled_either(analyst, wire, settings, own_spool):
+    settings.MODE = "dry_run"
+    wire.set(Wire.REFUSED)
+    assert analyst.call("POST", "/alerts", ALERT).status_code == 503
+    assert own_spool.standing().depth == 0
+
+
 def test_a_probe_ends_although_the_server_never_answers(analyst, wire):
     wire.set(Wire.BLACK_HOLE)
     with pytest.raises(TimeoutError):

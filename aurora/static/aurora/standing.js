@@ -18,8 +18,8 @@ addEventListener("DOMContentLoaded", () => {
     banner.querySelector("b").textContent = mode.headline;
     banner.querySelector("span").textContent = mode.summary;
     for (const button of document.querySelectorAll(".au-buttons button, .au-form button, #changelist-actions button")) {
-      button.disabled = !mode.is_mutations_allowed;
-      button.title = mode.is_mutations_allowed ? "" : "Changes are refused while the database is away";
+      button.disabled = mode.are_changes_refused;
+      button.title = mode.are_changes_refused ? "Changes are refused while the database is away" : "";
     }
   }
 
