@@ -7,6 +7,8 @@ from agents.playbooks.models import (
     Approval,
     AutomationRule,
     BlocklistEntry,
+    Connector,
+    Delivery,
     Execution,
     ExecutionStep,
     Playbook,
@@ -27,6 +29,8 @@ def register_all() -> None:
     register(Part(PlaybookVersion, PlaybookVersion.objects.all))
     register(Part(AutomationRule, AutomationRule.objects.all))
     register(Part(BlocklistEntry, BlocklistEntry.objects.all))
+    register(Part(Connector, Connector.objects.all, blanked={"secret": ""}))
+    register(Part(Delivery, Delivery.objects.all, newest=NEWEST))
     register(Part(Execution, Execution.objects.all, newest=NEWEST))
     register(Part(Approval, Approval.objects.all, newest=NEWEST))
     register(Part(ExecutionStep, ExecutionStep.objects.all, newest=10 * NEWEST))

@@ -26,6 +26,10 @@ READS = (
     "/iocs/lookup?value=203.0.113.77",
     "/investigations",
     "/agents",
+    "/playbooks",
+    "/executions",
+    "/approvals?status=pending",
+    "/connectors",
     "/stats",
 )
 WRITES: tuple[tuple[str, str, dict[str, Any]], ...] = (
@@ -40,6 +44,11 @@ PAGES = (
     "/admin/cases/case/",
     "/admin/cases/ioc/",
     "/admin/agents/investigation/",
+    "/admin/agents/agent/",
+    "/admin/agents/playbook/",
+    "/admin/agents/execution/",
+    "/admin/agents/approval/",
+    "/admin/agents/connector/",
     "/dashboard/",
 )
 
@@ -75,6 +84,15 @@ def test_lists_filters_and_single_rows_are_read_from_the_showcase(outage):
     assert not {row["id"] for row in first["items"]} & {row["id"] for row in second["items"]}
     detail = outage.api.get(f"/alerts/{first['items'][0]['id']}").json()
     assert (detail["title"], detail["is_demo"]) == (first["items"][0]["title"], True)
+
+
+def test_the_showcase_tells_of_playbooks_their_runs_and_what_waits_for_somebody(outage):
+    for path in ("/playbooks", "/executions", "/approvals?status=pending", "/connectors"):
+        assert outage.api.get(path).json()["items"], path
+    run = outage.api.get("/executions?status=awaiting_approval").json()["items"][0]
+    detail = outage.api.get(f"/executions/{run['id']}").json()
+    assert "awaiting_approval" in [step["status"] for step in detail["steps"]]
+    assert outage.console.get(f"/admin/agents/execution/{run['id']}/change/").status_code == 200
 
 
 def test_no_real_row_is_among_them_and_nothing_leaves_the_house(outage):
