@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
 from django.conf import settings
@@ -14,6 +15,7 @@ from agents import calls, metrics, registry
 from agents.analysis_run import AnalysisRun
 from agents.builtin import ANALYSES
 from agents.builtin.contract import Output, Task, Think
+from agents.connections import let_go
 from agents.models import Agent
 from agents.states import Transport
 from agents.subject import subject_of
@@ -70,6 +72,7 @@ def reserve(agent_type: str, *, wait: float, limit: int | None = None) -> Iterat
     if not agent.enabled:
         raise Conflict(f"The agent {agent.agent_type} is disabled")
     bulkhead = _bulkheads.of(agent.agent_type)
+    let_go()
     places = min(agent.max_concurrency, limit or agent.max_concurrency)
     with bulkhead.place(limit=places, queue=places if wait else 0, wait=wait):
         yield Place(agent, bulkhead)
@@ -159,6 +162,7 @@ class _Attempts:
 
         def call() -> Output:
             self.made += 1
+            let_go()
             left = self._deadline - time.monotonic()
             return _CALLS[self.place.agent.transport](
                 self.place, self.task, self.think, max(min(registry.timeout_of(self.place.agent), left), 0.001)
@@ -174,6 +178,7 @@ class _Attempts:
             case_id=self.task.case_id,
             attempt=number,
         )
+        let_go()
 
 
 def _call_builtin(place: Place, task: Task, think: Think, timeout: float) -> Output:
@@ -187,8 +192,14 @@ def _call_a2a(place: Place, task: Task, think: Think, timeout: float) -> Output:
     # Half a second to import, and most installations have no such agent.
     from agents import client
 
+    def think_and_let_go(text: str, data: dict[str, Any]) -> None:
+        think(text, data)
+        let_go()
+
     address = client.Address(place.agent.endpoint, registry.bearer_of(place.agent))
-    return client.ask(address=address, task=task, think=think, timeout=timeout, subject=subject_of(task))
+    subject = subject_of(task)
+    let_go()
+    return client.ask(address=address, task=task, think=think_and_let_go, timeout=timeout, subject=subject)
 
 
 _CALLS: dict[str, Callable[[Place, Task, Think, float], Output]] = {

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 
 from agents import calls, dispatch, investigations, registry, tasks
 from agents.builtin import ANALYSES
@@ -154,6 +155,68 @@ def test_a_slow_agent_takes_its_places_and_no_others(monkeypatch):
     go_on.set()
     for thread in threads:
         thread.join()
+
+
+class _Patient(ForeignExecutor):
+    """Answers when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = threading.Event()
+
+    async def execute(self, context, event_queue):
+        self.headers.append({})
+        while not self.go_on.is_set():  # noqa: ASYNC110 - set by another thread, which no event of the loop bears
+            await asyncio.sleep(0.01)
+        await super().execute(context, event_queue)
+
+
+def _in_use() -> int:
+    """Connections to PostgreSQL that some thread of this process has now."""
+    stats = connection.pool.get_stats()
+    return int(stats["pool_size"] - stats["pool_available"])
+
+
+def _ask_by_twelve(*, reached, go_on):
+    """Twelve threads, each with a query of its own before, and what they hold while all of them wait."""
+    Agent.objects.filter(pk=TYPE).update(max_concurrency=12)
+
+    def ask():
+        try:
+            dispatch.dispatch(task=a_task(), think=lambda _text, _data: Agent.objects.count())
+        finally:
+            connection.close()
+
+    connection.close()
+    threads = [threading.Thread(target=ask) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    try:
+        until(lambda: reached() == 12)
+        until(lambda: _in_use() == 0)
+    finally:
+        go_on.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_who_waits_for_a_slow_agent_in_process_holds_no_connection(monkeypatch):
+    go_on, inside = threading.Event(), []
+
+    def slow(_task, _think):
+        inside.append(1)
+        assert go_on.wait(60)
+        return Output("slow", 0.5, "")
+
+    monkeypatch.setitem(ANALYSES, TYPE, slow)
+    _ask_by_twelve(reached=lambda: len(inside), go_on=go_on)
+
+
+def test_who_waits_for_a_slow_service_holds_no_connection():
+    executor = _Patient()
+    with serving(lambda url: foreign(executor, url)) as url:
+        Agent.objects.filter(pk=TYPE).update(transport="a2a", endpoint=url)
+        _ask_by_twelve(reached=lambda: len(executor.headers), go_on=executor.go_on)
 
 
 def test_a_full_agent_is_a_503_that_says_when_to_come_back(monkeypatch):
