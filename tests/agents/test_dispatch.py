@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 
 from agents import calls, dispatch, investigations, registry, tasks
 from agents.builtin import ANALYSES
@@ -173,7 +173,7 @@ class _Patient(ForeignExecutor):
 
 def _in_use() -> int:
     """Connections to PostgreSQL that some thread of this process has now."""
-    stats = connection.pool.get_stats()
+    stats = connections["default"].pool.get_stats()  # type: ignore[attr-defined]
     return int(stats["pool_size"] - stats["pool_available"])
 
 
@@ -183,7 +183,7 @@ def _ask_by_twelve(*, reached, go_on):
 
     def ask():
         try:
-            dispatch.dispatch(task=a_task(), think=lambda _text, _data: Agent.objects.count())
+            dispatch.dispatch(task=a_task(), think=lambda _text, _data: Agent.objects.get(pk=TYPE).full_clean())
         finally:
             connection.close()
 
