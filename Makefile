@@ -6,6 +6,7 @@
 # make faults takes parts of the whole product away at random and holds it to account (ROUNDS=n SEED=n)
 # make kill-playbooks  workers of playbooks killed 50 times over 100 runs: nothing stuck, skipped or doubled
 # make kill-workers  workers and relays of the bus killed every second over 10,000 events: none lost, none doubled (SEED=n)
+# make soak   sockets that come and go for ten minutes while others watch: nothing missed, memory flat (SECONDS=n)
 # make lock   compile requirements/*.txt from pyproject.toml
 # make clean  remove what the targets made; the data directory (.aurora) stays
 
@@ -19,7 +20,7 @@ INSTALL = $(BIN)/uv pip install -q --compile-bytecode --python $(PY) --require-h
 
 # Python's scripts are run through the interpreter: their first lines hold the path that this folder had when they were installed.
 
-.PHONY: run test check bench fuzz faults kill-playbooks kill-workers lock clean
+.PHONY: run test check bench fuzz faults kill-playbooks kill-workers soak lock clean
 
 run: $(VENV)/.run
 	@exec $(PY) manage.py up
@@ -53,6 +54,9 @@ kill-playbooks: $(VENV)/.dev
 
 kill-workers: $(VENV)/.dev
 	@$(PY) -m tests.faults.bus_fleet 10000 $(SEED)
+
+soak: $(VENV)/.dev
+	@$(PY) -m tests.faults.socket_soak $(or $(SECONDS),600)
 
 lock: $(VENV)/.uv
 	@$(MAKE) -s -C requirements

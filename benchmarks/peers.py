@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 _HEADER = 2
+_TEXT, _PING, _PONG = 1, 9, 10
 _OPEN_SECONDS = 30.0
 
 
@@ -82,14 +83,20 @@ class Peer(asyncio.Protocol):
                 length, begins = int.from_bytes(data[begins : begins + 8]), begins + 8
             if len(data) < begins + length:
                 break
-            if data[at] & 0x0F == 1:
-                self.count += 1
-                if self.on_frame:
-                    self.on_frame(data[begins : begins + length], now)
+            self._take(data[at] & 0x0F, data[begins : begins + length], now)
             at = begins + length
         self._rest = data[at:]
         if self._awaited and self.count >= self._awaited[0] and not self._awaited[1].done():
             self._awaited[1].set_result(now)
+
+    def _take(self, opcode: int, payload: bytes, now: float) -> None:
+        if opcode == _TEXT:
+            self.count += 1
+            if self.on_frame:
+                self.on_frame(payload, now)
+        elif opcode == _PING:
+            # Who does not answer is taken for dead, which a run on a busy machine lasts long enough for.
+            self.say(payload, _PONG)
 
 
 async def connect(port: int, path: str, on_frame: Any = None, *, buffer: int = 0) -> Peer:
