@@ -15,5 +15,6 @@ SUBJECTS = (
     "spool",
     "degraded",
     "agents",
+    "playbooks",
 )
 """One module each: a docstring that says what is measured against what, `TARGETS`, and `run`."""

@@ -7,9 +7,6 @@ the target is told of it under the same key.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -17,13 +14,12 @@ from uuid import UUID, uuid4
 
 import structlog
 from django.conf import settings
-from django.db import Error as DatabaseError
-from django.db import close_old_connections, transaction
+from django.db import transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from agents.playbooks import approvals, connectors, expressions, facts, runs, slots, templates
+from agents.playbooks import approvals, connectors, events, expressions, facts, leases, runs, slots, templates
 from agents.playbooks.actions.contract import Order
 from agents.playbooks.catalog import ACTIONS
 from agents.playbooks.connectors import Outcome
@@ -62,7 +58,7 @@ def run_step(*, step_id: UUID, undo: bool = False) -> None:
     claim = _take_up(step_id, undo=undo)
     if claim is None:
         return
-    with _kept(claim):
+    with leases.kept(step_id=claim.step.pk, lease=claim.lease):
         outcome = _outcome_of(claim)
     _settle(claim, outcome)
 
@@ -70,50 +66,54 @@ def run_step(*, step_id: UUID, undo: bool = False) -> None:
 def give_up(*, step_id: UUID, undo: bool, error: str) -> None:
     """Ends what no worker can bring to an end, as failed. What has ended meanwhile is left alone."""
     with transaction.atomic():
-        step, execution = _locked(step_id)
-        if step is None or execution is None:
+        held = _locked(step_id)
+        if held is None:
             return
+        execution, step, steps = held
         told = f"No worker could finish it: {error}"
         if undo and step.undo in (UndoState.QUEUED, UndoState.RUNNING):
             runs.settle_undo(execution, step, UndoState.FAILED, result={}, error=told)
         elif not undo and step.status in (StepState.QUEUED, StepState.RUNNING):
-            runs.settle(execution, step, StepState.FAILED, result=step.result, error=told)
+            runs.settle(execution, step, StepState.FAILED, result=step.result, error=told, steps=steps)
 
 
-def _locked(step_id: UUID) -> tuple[ExecutionStep | None, Execution | None]:
-    execution_id = ExecutionStep.objects.filter(pk=step_id).values_list("execution_id", flat=True).first()
-    if execution_id is None:
-        return None, None
-    execution = runs.locked(execution_id)
-    step = ExecutionStep.objects.select_related("execution").get(pk=step_id)
-    step.execution = execution
-    return step, execution
+_Held = tuple[Execution, ExecutionStep, list[ExecutionStep]]
+"""A run that nobody else changes now, one of its steps, and all of them."""
+
+
+def _locked(step_id: UUID) -> _Held | None:
+    execution = runs.locked_by_step(step_id)
+    if execution is None:
+        return None
+    steps = events.steps_of(execution)
+    return execution, next(step for step in steps if str(step.pk) == str(step_id)), steps
 
 
 def _take_up(step_id: UUID, *, undo: bool) -> Claim | None:
     with transaction.atomic():
-        step, execution = _locked(step_id)
-        if step is None or execution is None or execution.status in ENDED_EXECUTIONS:
+        held = _locked(step_id)
+        if held is None or held[0].status in ENDED_EXECUTIONS:
             return None
-        claim = _claim_undo(execution, step) if undo else _claim_step(execution, step)
+        claim = _claim_undo(*held) if undo else _claim_step(*held)
     if isinstance(claim, str):
         # Raised only now: what it waits for is to be seen meanwhile.
         raise Unavailable(claim, retry_after=BUSY_SECONDS)
     return claim
 
 
-def _claim_step(execution: Execution, step: ExecutionStep) -> Claim | str | None:
+def _claim_step(execution: Execution, step: ExecutionStep, steps: list[ExecutionStep]) -> Claim | str | None:
     spec = runs.plan_of(execution)[step.name].step
     if step.status == StepState.RUNNING:
         # Begun by a worker that may be dead: it goes on as it was begun, whatever the clock or the conditions say now.
-        return _held(execution, step, spec) if _has_run_out(step) else "Another worker has the step"
+        return _held(execution, step, steps, spec) if _has_run_out(step) else "Another worker has the step"
     if step.status != StepState.QUEUED or execution.course != Course.FORWARD or execution.is_paused:
         return None
     _begin(execution)
     try:
-        context = facts.context_of(execution)
+        context = facts.context_of(execution, steps)
         if not expressions.holds(spec.condition, context):
-            runs.settle(execution, step, StepState.SKIPPED, result={"reason": f"not so: {spec.condition}"})
+            reason = {"reason": f"not so: {spec.condition}"}
+            runs.settle(execution, step, StepState.SKIPPED, result=reason, steps=steps)
             return None
         step.parameters = templates.filled(spec.parameters, context)
         if not approvals.is_granted(execution, step, spec):
@@ -124,10 +124,10 @@ def _claim_step(execution: Execution, step: ExecutionStep) -> Claim | str | None
     except Invalid as error:
         runs.settle(execution, step, StepState.FAILED, result={}, error=error.detail)
         return None
-    return _held(execution, step, spec)
+    return _held(execution, step, steps, spec)
 
 
-def _held(execution: Execution, step: ExecutionStep, spec: Step) -> Claim | str | None:
+def _held(execution: Execution, step: ExecutionStep, steps: list[ExecutionStep], spec: Step) -> Claim | str | None:
     """The claim itself: connector, slots, lease."""
     connector = connectors.serving(step.action, spec.connector)
     if is_dry(execution):
@@ -135,7 +135,7 @@ def _held(execution: Execution, step: ExecutionStep, spec: Step) -> Claim | str 
     if connector is None:
         wanted = f"named {spec.connector} " if spec.connector else ""
         error = f"No connector {wanted}serves {step.action}: nothing was done"
-        runs.settle(execution, step, StepState.NOT_CONFIGURED, result={}, error=error)
+        runs.settle(execution, step, StepState.NOT_CONFIGURED, result={}, error=error, steps=steps)
         return None
     if missing := slots.take(step, connector):
         if step.queued_at and timezone.now() - step.queued_at > PATIENCE:
@@ -148,7 +148,7 @@ def _held(execution: Execution, step: ExecutionStep, spec: Step) -> Claim | str 
     return _lease(execution, step, spec, connector, step.parameters)
 
 
-def _claim_undo(execution: Execution, step: ExecutionStep) -> Claim | str | None:
+def _claim_undo(execution: Execution, step: ExecutionStep, steps: list[ExecutionStep]) -> Claim | str | None:
     if step.undo == UndoState.RUNNING and not _has_run_out(step):
         return "Another worker has the rollback"
     if step.undo not in (UndoState.QUEUED, UndoState.RUNNING) or execution.course != Course.UNDO:
@@ -162,7 +162,7 @@ def _claim_undo(execution: Execution, step: ExecutionStep) -> Claim | str | None
         runs.settle_undo(execution, step, UndoState.NOT_CONFIGURED, result={}, error=error)
         return None
     try:
-        parameters = templates.filled(spec.rollback.parameters, facts.context_of(execution)) or step.parameters
+        parameters = templates.filled(spec.rollback.parameters, facts.context_of(execution, steps)) or step.parameters
     except Invalid as error:
         runs.settle_undo(execution, step, UndoState.FAILED, result={}, error=error.detail)
         return None
@@ -242,39 +242,13 @@ def _forecast(claim: Claim) -> dict[str, Any]:
 def _settle(claim: Claim, outcome: Outcome) -> None:
     with transaction.atomic():
         execution = runs.locked(claim.execution_id)
-        running: dict[str, Any] = {"undo": UndoState.RUNNING} if claim.undo else {"status": StepState.RUNNING}
-        step = ExecutionStep.objects.filter(pk=claim.step.pk, lease=claim.lease, **running).first()
-        if step is None:
+        steps = events.steps_of(execution)
+        step = next((one for one in steps if one.pk == claim.step.pk and one.lease == claim.lease), None)
+        if step is None or (step.undo if claim.undo else step.status) != StepState.RUNNING:
             log.warning("playbook_lease_lost", execution=str(claim.execution_id), step=claim.step.name)
             return
-        step.execution = execution
+        ended: dict[str, Any] = {"result": outcome.result, "error": outcome.error}
         if claim.undo:
-            runs.settle_undo(execution, step, outcome.status, result=outcome.result, error=outcome.error)
+            runs.settle_undo(execution, step, outcome.status, **ended)
         else:
-            runs.settle(execution, step, outcome.status, result=outcome.result, error=outcome.error)
-
-
-@contextmanager
-def _kept(claim: Claim) -> Iterator[None]:
-    """Extends the lease for as long as the block runs."""
-    done = threading.Event()
-    beating = threading.Thread(target=_beat, args=(claim, done), name="playbook-lease", daemon=True)
-    beating.start()
-    try:
-        yield
-    finally:
-        done.set()
-        beating.join()
-
-
-def _beat(claim: Claim, done: threading.Event) -> None:
-    seconds = settings.BUS_CLAIM_SECONDS
-    try:
-        while not done.wait(seconds / 3):
-            mine = ExecutionStep.objects.filter(pk=claim.step.pk, lease=claim.lease)
-            try:
-                mine.update(lease_until=Now() + timedelta(seconds=seconds))
-            except DatabaseError as error:
-                log.warning("playbook_lease_not_extended", step=claim.step.name, error=type(error).__name__)
-    finally:
-        close_old_connections()
+            runs.settle(execution, step, outcome.status, **ended, steps=steps)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
+
+from django.db.models import OuterRef, Subquery
 
 from agents.playbooks.models import Approval, Execution, ExecutionStep, Playbook
 from aurora.bus import streams
@@ -26,8 +29,9 @@ def work_of(step: ExecutionStep, *, undo: bool = False) -> str:
     return f"{step.id}-undo" if undo else str(step.id)
 
 
-def execution_updated(execution: Execution) -> Event:
-    return Event(streams.SYSTEM, EXECUTION_UPDATED, f"execution:{execution.id}", execution_detail(execution))
+def execution_updated(execution: Execution, steps: Iterable[ExecutionStep] | None = None) -> Event:
+    data = execution_detail(execution, steps)
+    return Event(streams.SYSTEM, EXECUTION_UPDATED, f"execution:{execution.id}", data)
 
 
 def approval_requested(approval: Approval) -> Event:
@@ -75,14 +79,21 @@ def execution_data(row: Execution) -> dict[str, Any]:
     }
 
 
-def execution_detail(row: Execution) -> dict[str, Any]:
-    """A run with its steps."""
-    steps = row.steps.order_by("position").prefetch_related("approvals")
-    return execution_data(row) | {"steps": [step_data(step) for step in steps]}
+def execution_detail(row: Execution, steps: Iterable[ExecutionStep] | None = None) -> dict[str, Any]:
+    """A run with its steps, which are read unless whoever asks has them."""
+    return execution_data(row) | {"steps": [step_data(step) for step in steps or steps_of(row)]}
+
+
+def steps_of(execution: Execution) -> list[ExecutionStep]:
+    """A run's steps in their order, each with the run itself and the newest question that was asked about it."""
+    asked = Approval.objects.filter(step=OuterRef("pk")).order_by("-id").values("pk")[:1]
+    steps: list[ExecutionStep] = list(execution.steps.order_by("position").annotate(approval_id=Subquery(asked)))
+    for step in steps:
+        step.execution = execution
+    return steps
 
 
 def step_data(row: ExecutionStep) -> dict[str, Any]:
-    approval = next(iter(row.approvals.all()), None)
     return {
         "id": row.id,
         "name": row.name,
@@ -95,7 +106,7 @@ def step_data(row: ExecutionStep) -> dict[str, Any]:
         "error": row.error or None,
         "note": row.note or None,
         "attempts": row.attempts,
-        "approval_id": approval.id if approval else None,
+        "approval_id": getattr(row, "approval_id", None),
         "rollback": {"status": row.undo, **row.undo_result} if row.undo else None,
         "started_at": row.started_at,
         "finished_at": row.finished_at,

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from agents.builtin.assets import LEVELS, criticality
 from agents.builtin.scope import alerts_of, distinct
-from agents.playbooks.models import Execution
+from agents.playbooks.models import Execution, ExecutionStep
 from cases.models import Alert, Case
 from cases.states import SEVERITIES, AssetType, Category, IocType
 
@@ -45,15 +45,14 @@ def gathered(*, alert: Alert | None, case: Case | None, parameters: Mapping[str,
     return common | {"alert": about, "case": _case(case)}
 
 
-def context_of(execution: Execution, *, now: datetime | None = None) -> dict[str, Any]:
+def context_of(execution: Execution, steps: Iterable[ExecutionStep], *, now: datetime | None = None) -> dict[str, Any]:
     """What conditions and templates of a run see now: its facts, its parameters, what its earlier steps came to."""
-    rows = execution.steps.values_list("name", "status", "result")
     return {
         **execution.facts,
         "case": _case(execution.case) if execution.case else execution.facts.get("case", {}),
         "execution": {"id": str(execution.id), "reference": execution.reference},
         "parameters": execution.parameters,
-        "results": {name: {"status": status, **_plain(result)} for name, status, result in rows},
+        "results": {step.name: {"status": step.status, **_plain(step.result)} for step in steps},
         "business_hours": is_business_hours(now or timezone.now()),
     }
 

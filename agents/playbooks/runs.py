@@ -6,13 +6,13 @@ the end of a step and what follows from it there is no moment at which a worker 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 import structlog
-from django.db.models import F
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from agents.playbooks import events, slots
@@ -31,6 +31,7 @@ from agents.playbooks.states import (
 )
 from aurora.actors import system
 from aurora.bus import outbox
+from aurora.bus.outbox import Event
 from aurora.errors import Missing
 from cases import events as case_events
 from cases import lifecycle, tasks
@@ -46,19 +47,30 @@ _END_OF = {
     Course.HALT: ExecutionStatus.FAILED,
     Course.CANCEL: ExecutionStatus.CANCELLED,
 }
+_ENDING = ("status", "result", "error", "note", "parameters", "settled_as", "finished_at", "lease", "lease_until")
 _CAME_TO_NOTHING = (StepState.FAILED, StepState.NOT_CONFIGURED)
 
 
 def locked(execution_id: UUID) -> Execution:
     """The run, nobody else's to change until the transaction ends. Raises Missing."""
-    rows = Execution.objects.select_for_update(of=("self",)).select_related("playbook", "version", "case", "alert")
-    row = rows.filter(pk=execution_id).first()
+    row = _lockable().filter(pk=execution_id).first()
     if row is None:
         raise Missing
     if row.case_id is not None and row.case is None:
         # Its case went into another one while the lock was waited for: PostgreSQL has the row as it is now, what is joined to it as it was.
         row.case = Case.objects.get(pk=row.case_id)
     return row
+
+
+def locked_by_step(step_id: UUID) -> Execution | None:
+    """The run of a step, as `locked`; None when there is no such step."""
+    return _lockable().filter(steps=step_id).first()
+
+
+def _lockable() -> QuerySet[Execution]:
+    # The version's texts are large, and `plan_of` knows what they say.
+    rows = Execution.objects.select_for_update(of=("self",)).select_related("playbook", "version", "case")
+    return rows.defer("version__definition", "version__source")
 
 
 @lru_cache(maxsize=256)
@@ -72,23 +84,25 @@ def plan_of(execution: Execution) -> Mapping[str, Placed]:
     return _plan(execution.version_id)
 
 
-def settle(execution: Execution, step: ExecutionStep, status: str, *, result: dict[str, Any], error: str = "") -> None:
-    """Writes how a step ended and what follows from it for the run."""
-    Execution.objects.filter(pk=execution.pk).update(settled_count=F("settled_count") + 1)
-    execution.refresh_from_db(fields=["settled_count"])
+def settle(
+    execution: Execution,
+    step: ExecutionStep,
+    status: str,
+    *,
+    result: dict[str, Any],
+    error: str = "",
+    steps: list[ExecutionStep] | None = None,
+) -> None:
+    """Writes how a step ended and what follows from it for the run. `steps` are all of the run's, `step` among them, for who has them."""
+    execution.settled_count += 1  # written by `advance`; the run's row is ours
     step.status, step.result, step.error, step.note = status, result, error, ""
-    step.settled_as, step.finished_at, step.lease, step.lease_until = (
-        execution.settled_count,
-        timezone.now(),
-        None,
-        None,
-    )
-    step.save()
+    step.settled_as, step.finished_at = execution.settled_count, timezone.now()
+    step.lease = step.lease_until = None
+    step.save(update_fields=_ENDING)
     slots.release(step)
-    _note_end(execution, step)
-    if status == StepState.FAILED:
-        _take_failure(execution, step)
-    advance(execution)
+    news = _note_end(execution, step)
+    has_turned = status == StepState.FAILED and _take_failure(execution, step)
+    advance(execution, None if has_turned else steps, news)
 
 
 def settle_undo(
@@ -143,36 +157,46 @@ def turn(execution: Execution, course: str) -> None:
         outbox.announce(events.approval_decided(approval))
 
 
-def advance(execution: Execution) -> None:
-    """Sends out what is ready, or ends the run. Called again it finds nothing to do."""
+def advance(execution: Execution, steps: list[ExecutionStep] | None = None, news: Sequence[Event] = ()) -> None:
+    """Sends out what is ready, or ends the run; `news` is announced before. Called again it finds nothing to do."""
     if execution.status in ENDED_EXECUTIONS:
+        outbox.announce(*news)
         return
-    steps = list(execution.steps.order_by("position"))
+    steps = events.steps_of(execution) if steps is None else steps
+    queued: list[Event] = []
     if execution.course == Course.FORWARD:
-        _queue_ready(steps)
+        queued = _queue_ready(steps)
         is_over = all(step.status not in UNSETTLED_STEPS for step in steps)
     elif any(step.status == StepState.RUNNING for step in steps):
         is_over = False
     else:
-        is_over = execution.course != Course.UNDO or not _queue_next_undo(steps)
+        queued = _queue_next_undo(steps) if execution.course == Course.UNDO else []
+        is_over = not any(step.undo in IN_FLIGHT_UNDOS for step in steps)
+    outbox.announce(*news)
     if is_over:
         _conclude(execution, steps)
     else:
         execution.status = _status_of(execution, steps)
-        execution.save(update_fields=["status"])
-    outbox.announce(events.execution_updated(execution))
+        execution.save(update_fields=["status", "settled_count"])
+    outbox.announce(*queued, events.execution_updated(execution, steps))
 
 
 def note(
     execution: Execution, text: str, *, step: ExecutionStep | None = None, kind: str = TimelineKind.PLAYBOOK
 ) -> None:
     """A line in the timeline of the run's case, if it has one."""
+    outbox.announce(*_noted(execution, text, step=step, kind=kind))
+
+
+def _noted(
+    execution: Execution, text: str, *, step: ExecutionStep | None = None, kind: str = TimelineKind.PLAYBOOK
+) -> list[Event]:
     if execution.case is None:
-        return
+        return []
     data = {"execution_id": str(execution.id)} | ({"step": step.name} if step else {})
     prefix = f"[dry run] {text}" if execution.dry_run else text
     lifecycle.note(case=execution.case, kind=kind, actor=AUTHOR, text=prefix, data=data)
-    outbox.announce(case_events.case_updated(execution.case))
+    return [case_events.case_updated(execution.case)]
 
 
 def targets_of(parameters: Mapping[str, Any]) -> str:
@@ -185,32 +209,36 @@ def targets_of(parameters: Mapping[str, Any]) -> str:
     return "nothing named"
 
 
-def _queue_ready(steps: list[ExecutionStep]) -> None:
+def _queue_ready(steps: list[ExecutionStep]) -> list[Event]:
     settled = {step.name for step in steps if step.status not in UNSETTLED_STEPS}
-    for step in steps:
-        if step.status == StepState.PENDING and settled.issuperset(step.after):
-            queue(step)
+    return _queued([step for step in steps if step.status == StepState.PENDING and settled.issuperset(step.after)])
 
 
 def queue(step: ExecutionStep) -> None:
     """Hands a step to the workers."""
-    step.status, step.queued_at = StepState.QUEUED, timezone.now()
-    step.save(update_fields=["status", "queued_at"])
-    outbox.announce(events.playbook_step(step))
+    outbox.announce(*_queued([step]))
 
 
-def _queue_next_undo(steps: list[ExecutionStep]) -> bool:
-    """The rollback of what was completed last, one after the other. False when nothing is left to undo."""
+def _queued(steps: list[ExecutionStep]) -> list[Event]:
+    now = timezone.now()
+    for step in steps:
+        step.status, step.queued_at = StepState.QUEUED, now
+    if steps:
+        ExecutionStep.objects.filter(pk__in=[step.pk for step in steps]).update(status=StepState.QUEUED, queued_at=now)
+    return [events.playbook_step(step) for step in steps]
+
+
+def _queue_next_undo(steps: list[ExecutionStep]) -> list[Event]:
+    """The rollback of what was completed last, one after the other. None when nothing is left to undo, or one is under way."""
     if any(step.undo in IN_FLIGHT_UNDOS for step in steps):
-        return True
+        return []
     left = [step for step in steps if step.status == StepState.COMPLETED and not step.undo and _has_rollback(step)]
     if not left:
-        return False
+        return []
     last = max(left, key=lambda step: step.settled_as or 0)
     last.undo, last.queued_at = UndoState.QUEUED, timezone.now()
     last.save(update_fields=["undo", "queued_at"])
-    outbox.announce(events.playbook_step(last, undo=True))
-    return True
+    return [events.playbook_step(last, undo=True)]
 
 
 def _has_rollback(step: ExecutionStep) -> bool:
@@ -218,12 +246,16 @@ def _has_rollback(step: ExecutionStep) -> bool:
     return not execution.dry_run and plan_of(execution)[step.name].step.rollback is not None
 
 
-def _take_failure(execution: Execution, step: ExecutionStep) -> None:
+def _take_failure(execution: Execution, step: ExecutionStep) -> bool:
+    """Whether the run leaves the way forward."""
     match plan_of(execution)[step.name].step.on_failure:
         case "stop":
             turn(execution, Course.HALT)
         case "rollback":
             turn(execution, Course.UNDO)
+        case _:
+            return False
+    return True
 
 
 def _status_of(execution: Execution, steps: list[ExecutionStep]) -> str:
@@ -243,7 +275,7 @@ def _conclude(execution: Execution, steps: list[ExecutionStep]) -> None:
         execution.status = _END_OF[Course(execution.course)]
     execution.summary = _summary(steps, failed_undos)
     execution.finished_at, execution.is_paused = timezone.now(), False
-    execution.save(update_fields=["status", "summary", "finished_at", "is_paused"])
+    execution.save(update_fields=["status", "summary", "finished_at", "is_paused", "settled_count"])
     slots.release_all(execution)
     note(execution, f"Playbook {execution.playbook.name} {execution.status.replace('_', ' ')}: {execution.summary}")
 
@@ -262,10 +294,10 @@ def _summary(steps: list[ExecutionStep], failed_undos: list[str]) -> str:
     return "; ".join(parts)
 
 
-def _note_end(execution: Execution, step: ExecutionStep) -> None:
+def _note_end(execution: Execution, step: ExecutionStep) -> list[Event]:
     text = f"{step.name} ({step.action}) {step.status.replace('_', ' ')}"
     if step.status in _CAME_TO_NOTHING:
         text += f": {step.error}"
     elif step.status == StepState.COMPLETED:
         text += f": {targets_of(step.parameters)}"
-    note(execution, text, step=step)
+    return _noted(execution, text, step=step)

@@ -8,6 +8,7 @@ many calls run at once as it is configured for.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from uuid import UUID
 
 from django.db import connection, transaction
 
@@ -20,6 +21,19 @@ _TAKE = f"""
     WHERE {ActionSlot._meta.db_table}.step_id = excluded.step_id
     RETURNING name
 """
+_TAKE_A_CALL = f"""
+    INSERT INTO {ActionSlot._meta.db_table} (name, step_id, is_for_run, taken_at)
+    SELECT %(prefix)s || place, %(step)s, false, now() FROM generate_series(0, %(last)s) AS place
+    WHERE NOT EXISTS (SELECT FROM {ActionSlot._meta.db_table}
+        WHERE name = %(prefix)s || place OR (step_id = %(step)s AND starts_with(name, %(prefix)s)))
+    ORDER BY random() LIMIT 1
+    ON CONFLICT (name) DO NOTHING
+    RETURNING name
+"""
+_CALLS = f"""
+    SELECT coalesce(bool_or(step_id = %(step)s), false), count(*) FROM {ActionSlot._meta.db_table}
+    WHERE starts_with(name, %(prefix)s)
+"""
 
 
 class _TakenError(Exception):
@@ -31,22 +45,40 @@ def take(step: ExecutionStep, connector: Connector) -> str:
 
     Names are taken in their order, and one that another transaction is just taking is waited for: no two steps wait for each other.
     """
+    fixed = sorted(_fixed(step))
+    busy = f"a free call of {connector.name}"
+    if not fixed:
+        return "" if _has_a_call(step, connector) else busy
     try:
         with transaction.atomic():
-            for name, is_for_run in sorted(_fixed(step)):
+            for name, is_for_run in fixed:
                 if not _has(name, step, is_for_run=is_for_run):
                     raise _TakenError(name)
-            _take_a_call(step, connector)
+            if not _has_a_call(step, connector):
+                raise _TakenError(busy)
     except _TakenError as taken:
         return str(taken)
     return ""
 
 
-def _take_a_call(step: ExecutionStep, connector: Connector) -> None:
-    if step.slots.filter(name__startswith=f"connector:{connector.id}:").exists():
-        return
-    if not any(_has(f"connector:{connector.id}:{place}", step) for place in _free_places(connector)):
-        raise _TakenError(f"a free call of {connector.name}")
+def _has_a_call(step: ExecutionStep, connector: Connector) -> bool:
+    """Takes one of the connector's places, or finds that the step has one. False when all are taken."""
+    values: dict[str, str | int | UUID] = {
+        "prefix": f"connector:{connector.id}:",
+        "step": step.pk,
+        "last": connector.max_in_flight - 1,
+    }
+    with connection.cursor() as cursor:
+        # A place that is just being taken is waited for and then gone: each round has one fewer to find.
+        for _ in range(connector.max_in_flight):
+            cursor.execute(_TAKE_A_CALL, values)
+            if cursor.fetchone():
+                return True
+            cursor.execute(_CALLS, values)
+            is_ours, taken = cursor.fetchone()
+            if is_ours or taken > values["last"]:
+                return bool(is_ours)
+    return False
 
 
 def release(step: ExecutionStep) -> None:
@@ -73,15 +105,6 @@ def hosts_of(parameters: object) -> list[str]:
     given = parameters.get("hosts", parameters.get("host")) if isinstance(parameters, dict) else None
     values: Iterable[object] = given if isinstance(given, list) else [given]
     return [str(value) for value in values if value]
-
-
-def _free_places(connector: Connector) -> list[int]:
-    prefix = f"connector:{connector.id}:"
-    taken = {
-        int(name.rpartition(":")[2])
-        for name in ActionSlot.objects.filter(name__startswith=prefix).values_list("name", flat=True)
-    }
-    return [place for place in range(connector.max_in_flight) if place not in taken]
 
 
 def _has(name: str, step: ExecutionStep, *, is_for_run: bool = False) -> bool:
