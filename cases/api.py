@@ -171,7 +171,9 @@ class Ingest(ApiView):
     permissions = {"POST": "alerts:ingest"}
     limits = {"POST": ("ingest",)}
     taken_while_down = kept_in_dry_run = frozenset({"POST"})
-    calls = {"POST": Call(body=_RECORDS, answers={202: answers.TakenInAnswer})}
+    calls = {
+        "POST": Call(body=_RECORDS, headers=idempotency.HEADER, answers={202: answers.TakenInAnswer}, errors=(409,))
+    }
     path_types = {"source": Annotated[str, one_of(SOURCES)]}
 
     def post(self, request: Request, source: str) -> Response:
@@ -181,26 +183,17 @@ class Ingest(ApiView):
         body, content_type = request._request.body, request.content_type or ""
         if not body.strip():
             raise Invalid(problems=[problem(["body"], "Field required", "missing")])
+        claim = idempotency.claim_of(request, self.actor)
         entry, records = spooling.entry_of_records(
-            source=source, payload=body, content_type=content_type, actor=self.actor
+            source=source, payload=body, content_type=content_type, actor=self.actor, claim=claim
         )
-        delivery = spooling.stored_or_spooled(
-            entry,
-            lambda: intake.ingest_records(source=source, records=records, actor=self.actor, receipt=entry.receipt),
-        )
-        if isinstance(delivery, Accepted):
-            return _spooled(delivery)
-        return Response(
-            {
-                "receipt": delivery.receipt,
-                "received": delivery.received,
-                "created": delivery.created,
-                "merged": delivery.merged,
-                "ignored": delivery.ignored,
-                "rejected": [{"index": item.index, "detail": item.detail} for item in delivery.rejected],
-            },
-            status=202,
-        )
+
+        def take_in() -> tuple[int, dict[str, Any]]:
+            done = intake.ingest_records(source=source, records=records, actor=self.actor, receipt=entry.receipt)
+            return spooling.STATUS, _delivery_data(done)
+
+        answer = spooling.stored_or_spooled(entry, lambda: idempotency.once(claim, take_in))
+        return _spooled(answer) if isinstance(answer, Accepted) else answer
 
 
 class IngestRejects(ApiView):
@@ -223,6 +216,12 @@ class IngestReceiptDetail(ApiView):
 
     def get(self, request: Request, receipt: str) -> Response:
         return Response(spooling.receipt_data(uuid_of(receipt)))
+
+
+def _delivery_data(done: intake.Delivery) -> dict[str, Any]:
+    names = ("receipt", "received", "created", "merged", "ignored")
+    rejected = [{"index": item.index, "detail": item.detail} for item in done.rejected]
+    return {name: getattr(done, name) for name in names} | {"rejected": rejected}
 
 
 def _spooled(accepted: Accepted) -> Response:

@@ -47,11 +47,13 @@ def entry_of_alert(*, alert: NormalizedAlert, payload: bytes, actor: Actor, clai
     return Entry(new_id(), ALERT, alert.source, "application/json", payload, 1, actor, timezone.now(), claim)
 
 
-def entry_of_records(*, source: str, payload: bytes, content_type: str, actor: Actor) -> tuple[Entry, list[RawRecord]]:
+def entry_of_records(
+    *, source: str, payload: bytes, content_type: str, actor: Actor, claim: Claim | None = None
+) -> tuple[Entry, list[RawRecord]]:
     """A sensor's delivery and its records. Raises Denied; Invalid for one that cannot be read at all."""
     actor.require("alerts:ingest")
     records = intake.records_of(source=source, payload=payload, content_type=content_type)
-    return Entry(new_id(), RECORDS, source, content_type, payload, len(records), actor, timezone.now()), records
+    return Entry(new_id(), RECORDS, source, content_type, payload, len(records), actor, timezone.now(), claim), records
 
 
 def stored_or_spooled(entry: Entry, store: Callable[[], T]) -> T | Accepted:
@@ -130,4 +132,5 @@ def _unless_taken(entry: Entry, parcel: Parcel, taken: dict[Claim, str]) -> Parc
     if taken[entry.claim] == entry.claim.request_hash:
         return Parcel(entry.receipt, entry.source, entry.received, ignored=entry.received)
     text = entry.payload.decode("utf-8", "replace")
-    return Parcel(entry.receipt, entry.source, entry.received, rejected=[Reject(0, idempotency.OTHER_REQUEST, text)])
+    refused = [Reject(0, idempotency.OTHER_REQUEST, text)]
+    return Parcel(entry.receipt, entry.source, entry.received, rejected=refused, ignored=entry.received - 1)

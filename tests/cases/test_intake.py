@@ -11,7 +11,9 @@ from django.db import connection
 
 from aurora.errors import Denied, Invalid
 from aurora.models import OutboxEvent
-from cases import intake
+from aurora.resilience.spool import Claim, Waiting
+from aurora.rest import idempotency
+from cases import intake, spooling
 from cases.models import Alert, AlertPivot, IngestReceipt, IngestReject, Ioc
 from tests.cast import SENSOR, VIEWER, ApiClient
 
@@ -194,6 +196,66 @@ def test_an_idempotency_key_of_another_request_conflicts():
     sensor.call("POST", "/alerts", body, HTTP_IDEMPOTENCY_KEY="k1")
     answer = sensor.call("POST", "/alerts", body | {"title": "u"}, HTTP_IDEMPOTENCY_KEY="k1")
     assert answer.status_code == 409
+
+
+def test_a_delivery_under_a_key_is_stored_once_and_answered_alike():
+    sensor, body = ApiClient("api_service"), [_record(), _record(title="Another"), 7]
+    first, second = (sensor.call("POST", "/ingest/generic", body, HTTP_IDEMPOTENCY_KEY="k1") for _ in range(2))
+    assert (first.status_code, second.status_code) == (202, 202)
+    assert first.json() == second.json()
+    assert ("Idempotent-Replayed" in first.headers, second.headers["Idempotent-Replayed"]) == (False, "true")
+    assert set(Alert.objects.values_list("count", flat=True)) == {1}
+    assert (IngestReceipt.objects.count(), IngestReject.objects.count()) == (1, 1)
+
+
+def test_a_key_of_another_delivery_or_of_another_sensors_conflicts():
+    sensor = ApiClient("api_service")
+    sensor.call("POST", "/ingest/generic", _record(), HTTP_IDEMPOTENCY_KEY="k1")
+    for path, body in (("generic", _record(title="Another")), ("splunk", _record())):
+        assert sensor.call("POST", f"/ingest/{path}", body, HTTP_IDEMPOTENCY_KEY="k1").status_code == 409
+    assert Alert.objects.get().count == 1
+
+
+def test_what_could_not_be_read_leaves_its_key_free():
+    sensor = ApiClient("api_service")
+    refused = sensor.call("POST", "/ingest/generic", b"{", HTTP_IDEMPOTENCY_KEY="k1")
+    taken = sensor.call("POST", "/ingest/generic", _record(), HTTP_IDEMPOTENCY_KEY="k1")
+    assert (refused.status_code, taken.status_code) == (400, 202)
+
+
+@pytest.mark.parametrize(
+    ("request_hash", "ignored", "rejected"), [("same", 2, 0), ("other", 1, 1)], ids=["the same", "another"]
+)
+def test_a_spooled_delivery_whose_key_was_used_meanwhile_adds_nothing_and_adds_up(request_hash, ignored, rejected):
+    payload = orjson.dumps([_record(), _record(title="Another")])
+    idempotency.once(Claim("sensor", "k1", "same"), lambda: (202, {}))
+    entry, _ = spooling.entry_of_records(
+        source="generic",
+        payload=payload,
+        content_type="application/json",
+        actor=SENSOR,
+        claim=Claim("sensor", "k1", request_hash),
+    )
+    spooling.store([Waiting(1, 0, entry)])
+    receipt = IngestReceipt.objects.get()
+    assert (receipt.received, receipt.created, receipt.ignored, receipt.rejected) == (2, 0, ignored, rejected)
+    assert not Alert.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_one_delivery_sent_many_times_at_once_under_a_key_one_is_stored():
+    sensors = [ApiClient("api_service")]
+
+    def send(_: int) -> bytes:
+        client = ApiClient()
+        client.defaults.update(sensors[0].defaults)
+        answer = client.call("POST", "/ingest/generic", _record(), HTTP_IDEMPOTENCY_KEY="k1")
+        connection.close()
+        return answer.content
+
+    with ThreadPoolExecutor(6) as pool:
+        assert len(set(pool.map(send, range(12)))) == 1
+    assert Alert.objects.get().count == 1
 
 
 @pytest.mark.django_db(transaction=True)
