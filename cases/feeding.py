@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 
@@ -18,6 +21,7 @@ BATCH_LINES = 1_000
 
 _CHUNK = 1 << 20
 _POLL_SECONDS = 0.25
+_HEAD = 1024
 _LINES = "application/x-ndjson"
 
 
@@ -37,14 +41,46 @@ def batches(source: str, file: BufferedReader) -> Iterator[list[RawRecord]]:
     yield from _line_batches(source, head, file)
 
 
-def follow(source: str, path: Path, *, should_stop: Callable[[], bool]) -> Generator[list[RawRecord], None, None]:
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far a file has been read: `offset` bytes, whole lines of them. Renamed, the file is known by its inode; since numbers of inodes
+    are given again, by a hash of its first bytes too.
+    """
+
+    inode: int
+    offset: int
+    head: str
+
+    @classmethod
+    def of(cls, file: BufferedReader, offset: int) -> Position:
+        return cls(os.fstat(file.fileno()).st_ino, offset, _hash_of_head(file, offset))
+
+    def is_in(self, file: BufferedReader) -> bool:
+        """Whether the open file is that one, and still has what was read of it."""
+        there = os.fstat(file.fileno())
+        is_same = there.st_ino == self.inode and there.st_size >= self.offset
+        return is_same and _hash_of_head(file, self.offset) == self.head
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Some of a followed file's records, and the position behind them."""
+
+    records: list[RawRecord]
+    end: Position
+
+
+def follow(
+    source: str, path: Path, *, should_stop: Callable[[], bool], start: Position | None = None
+) -> Generator[Stretch, None, None]:
     """As `batches` for a file of lines that grows: waits at its end for more. A line is taken when its end has been written.
 
     A file emptied in place is read from its beginning, and one put in its stead (log rotation) when something has been written to it:
-    until then the sensor may still write to the old one.
+    until then the sensor may still write to the old one. With `start` it goes on there, in the file that was rotated away meanwhile if it is
+    still in the folder.
     """
     index, partial = 0, b""
-    file = path.open("rb")
+    file, offset = _opened(path, start)
     try:
         while not should_stop():
             chunk = file.read1(_CHUNK)
@@ -53,19 +89,43 @@ def follow(source: str, path: Path, *, should_stop: Callable[[], bool]) -> Gener
                 if not chunk:
                     file.close()
                     file = path.open("rb")
-                    # What the old file ends with is whole: nobody writes to it any more.
-                    chunk, partial = (partial + b"\n", b"") if partial else (b"", b"")
+                    # What the old file ends with is whole: nobody writes to it any more. Behind it is the beginning of the new one.
+                    chunk, partial, offset = (partial + b"\n", b"", -len(partial) - 1) if partial else (b"", b"", 0)
             if chunk:
                 *lines, partial = (partial + chunk).split(b"\n")
-                yield from _sliced(source, lines, index, is_known=True)
+                for records, length in _sliced(source, lines, index, is_known=True):
+                    offset += length
+                    if records:
+                        yield Stretch(records, Position.of(file, offset))
                 index += len(lines)
             elif os.fstat(file.fileno()).st_size < file.tell():
                 file.seek(0)
-                partial = b""
+                partial, offset = b"", 0
             else:
                 time.sleep(_POLL_SECONDS)
     finally:
         file.close()
+
+
+def _opened(path: Path, start: Position | None) -> tuple[BufferedReader, int]:
+    """The file in which to go on, and where: another name's, when that one was rotated away; from its beginning, when nothing is known of it."""
+    for name in (path, *_of_inode(path.parent, start.inode)) if start else ():
+        with suppress(FileNotFoundError):
+            file = name.open("rb")
+            if start and start.is_in(file):
+                file.seek(start.offset)
+                return file, start.offset
+            file.close()
+    return path.open("rb"), 0
+
+
+def _of_inode(folder: Path, inode: int) -> list[Path]:
+    with os.scandir(folder) as entries:
+        return [Path(entry.path) for entry in entries if entry.inode() == inode and entry.is_file()]
+
+
+def _hash_of_head(file: BufferedReader, offset: int) -> str:
+    return hashlib.sha256(os.pread(file.fileno(), min(offset, _HEAD), 0)).hexdigest()
 
 
 def _is_replaced(path: Path, file: BufferedReader) -> bool:
@@ -80,23 +140,27 @@ def _is_replaced(path: Path, file: BufferedReader) -> bool:
 def _line_batches(source: str, head: bytes, file: BufferedReader) -> Iterator[list[RawRecord]]:
     index, partial, is_known = 0, head, False
     if source == "cef" or _is_json(head):
-        yield from _sliced(source, [head], 0, is_known=False)
+        yield from _records_of(source, [head], 0, is_known=False)
         index, partial, is_known = 1, b"", True
     while chunk := file.read1(_CHUNK):
         *lines, partial = (partial + chunk).split(b"\n")
-        yield from _sliced(source, lines, index, is_known=is_known)
+        yield from _records_of(source, lines, index, is_known=is_known)
         index, is_known = index + len(lines), is_known or bool(lines)
     if partial.strip():
-        yield from _sliced(source, [partial], index, is_known=is_known)
+        yield from _records_of(source, [partial], index, is_known=is_known)
 
 
-def _sliced(source: str, lines: list[bytes], first: int, *, is_known: bool) -> Iterator[list[RawRecord]]:
+def _records_of(source: str, lines: list[bytes], first: int, *, is_known: bool) -> Iterator[list[RawRecord]]:
+    return (records for records, _ in _sliced(source, lines, first, is_known=is_known) if records)
+
+
+def _sliced(source: str, lines: list[bytes], first: int, *, is_known: bool) -> Iterator[tuple[list[RawRecord], int]]:
+    """The records of some lines at a time, and the bytes that these take with their ends."""
     for start in range(0, len(lines), BATCH_LINES):
-        records = _records(source, lines[start : start + BATCH_LINES], is_known=is_known or start > 0)
-        if records:
-            yield [
-                RawRecord(record.index + first + start, record.text, record.data, record.error) for record in records
-            ]
+        part = lines[start : start + BATCH_LINES]
+        records = _records(source, part, is_known=is_known or start > 0)
+        moved = [RawRecord(record.index + first + start, record.text, record.data, record.error) for record in records]
+        yield moved, sum(map(len, part)) + len(part)
 
 
 def _records(source: str, lines: list[bytes], *, is_known: bool) -> list[RawRecord]:

@@ -88,7 +88,7 @@ def log(tmp_path: Path) -> Path:
 def followed(log: Path) -> Iterator[Callable[[], list[int | None]]]:
     """The numbers of the next records that following the log brings."""
     batches = feeding.follow("suricata", log, should_stop=lambda: False)
-    yield lambda: numbers(next(batches))
+    yield lambda: numbers(next(batches).records)
     batches.close()
 
 

@@ -7,19 +7,23 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error as DatabaseError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from aurora.actors import Actor, system
+from aurora.actors import system
 from aurora.errors import Invalid
+from aurora.ids import new_id
 from aurora.resilience.availability import is_outage
 from cases import feeding, intake
+from cases.bookmarks import Bookmark
 from cases.normalizers import SOURCES, RawRecord
 
 _SHOWN_REJECTS = 10
+Batches = Iterator[tuple[list[RawRecord], UUID]]
 
 
 class Command(BaseCommand):
@@ -31,7 +35,10 @@ class Command(BaseCommand):
         parser.add_argument(
             "--follow",
             action="store_true",
-            help="wait for more at the end of the file, through log rotation, until Ctrl-C",
+            help="go on where the file was left the last time, and wait for more at its end, through log rotation, until Ctrl-C",
+        )
+        parser.add_argument(
+            "--from-beginning", action="store_true", help="with --follow: whatever was stored of the file before"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -42,7 +49,9 @@ class Command(BaseCommand):
         failures: list[str] = []
         try:
             for name in files:
-                failures += self._feed(options["source"], name, options["follow"], counts)
+                source, is_anew = options["source"], options["from_beginning"]
+                batches = _followed(source, name, is_anew=is_anew) if options["follow"] else _batches(source, name)
+                failures += self._feed(source, name, batches, counts)
         except KeyboardInterrupt:
             self.stderr.write("interrupted; what was counted is stored")
         except DatabaseError as error:
@@ -54,14 +63,15 @@ class Command(BaseCommand):
         if failures:
             raise CommandError("\n".join(failures))
 
-    def _feed(self, source: str, name: str, is_following: bool, counts: Counter[str]) -> list[str]:
+    def _feed(self, source: str, name: str, batches: Batches, counts: Counter[str]) -> list[str]:
         """Stores one file; why it, or its rest, could not be read. The other files do not suffer for it."""
         actor = system("ingest")
         try:
             with _progress() as progress:
                 task = progress.add_task(name, total=None)
-                for records in _batches(source, name, is_following):
-                    self._store(source, name, records, counts, actor)
+                for records, receipt in batches:
+                    done = intake.ingest_records(source=source, records=records, actor=actor, receipt=receipt)
+                    self._count(name, done, counts)
                     progress.advance(task, len(records))
         except OSError as error:
             return [f"{name}: {error.strerror}"]
@@ -69,8 +79,7 @@ class Command(BaseCommand):
             return [f"{name}: {error.detail}{_place(error)}"]
         return []
 
-    def _store(self, source: str, name: str, records: list[RawRecord], counts: Counter[str], actor: Actor) -> None:
-        done = intake.ingest_records(source=source, records=records, actor=actor)
+    def _count(self, name: str, done: intake.Delivery, counts: Counter[str]) -> None:
         for reject in done.rejected:
             if counts["rejected"] < _SHOWN_REJECTS:
                 self.stderr.write(f"{name}: record {reject.index + 1}: {reject.detail}")
@@ -78,15 +87,20 @@ class Command(BaseCommand):
         counts.update(received=done.received, created=done.created, merged=done.merged, ignored=done.ignored)
 
 
-def _batches(source: str, name: str, is_following: bool) -> Iterator[list[RawRecord]]:
-    if is_following:
-        yield from feeding.follow(source, Path(name), should_stop=lambda: False)
-    elif name == "-":
-        with open(sys.stdin.fileno(), "rb", closefd=False) as file:
-            yield from feeding.batches(source, file)
-    else:
-        with Path(name).open("rb") as file:
-            yield from feeding.batches(source, file)
+def _batches(source: str, name: str) -> Batches:
+    """The records of a file, with the receipts under which to store them."""
+    with open(sys.stdin.fileno(), "rb", closefd=False) if name == "-" else Path(name).open("rb") as file:
+        for records in feeding.batches(source, file):
+            yield records, new_id()
+
+
+def _followed(source: str, name: str, *, is_anew: bool) -> Batches:
+    """As `_batches`, from where it was left the last time, as it grows. Asked for the next ones, it takes the last ones as stored."""
+    bookmark = Bookmark(source, Path(name))
+    start = None if is_anew else bookmark.position()
+    for stretch in feeding.follow(source, Path(name), should_stop=lambda: False, start=start):
+        yield stretch.records, bookmark.turn(stretch.end)
+        bookmark.stored(stretch.end)
 
 
 def _place(error: Invalid) -> str:
