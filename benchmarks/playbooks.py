@@ -130,6 +130,8 @@ def _require_all_done(execution: Any) -> None:
 
 def _rate(playbook_id: UUID, runs: int, workers: int) -> float:
     """Steps a second from the first that has begun to the last that has ended, by so many processes beside one relay."""
+    from django.db.models import Max, Min
+
     from agents.playbooks.models import Execution, ExecutionStep
     from agents.playbooks.states import ENDED_EXECUTIONS
 
@@ -140,10 +142,9 @@ def _rate(playbook_id: UUID, runs: int, workers: int) -> float:
             stack.enter_context(process(name, [sys.executable, "manage.py", "work", name]))
         _until_none(Execution.objects.filter(pk__in=executions).exclude(status__in=ENDED_EXECUTIONS))
     rows = ExecutionStep.objects.filter(execution__in=executions)
-    began = rows.order_by("started_at").values_list("started_at", flat=True)[0]
-    ended = rows.order_by("-finished_at").values_list("finished_at", flat=True)[0]
+    times = rows.aggregate(began=Min("started_at"), ended=Max("finished_at"))
     assert not rows.exclude(status="completed").exists()
-    return rows.count() / (ended - began).total_seconds()
+    return float(rows.count() / (times["ended"] - times["began"]).total_seconds())
 
 
 def _until_none(rows: Any) -> None:

@@ -156,7 +156,7 @@ def test_evidence_is_hashed_and_thrown_away(settings, tmp_path):
         row = evidence.add_evidence(case_id=case.id, name="dump", chunks=[b"memory"], actor=ANALYST)
     assert row.size == 6
     with pytest.raises(evidence_store.Lost):
-        evidence_store.chunks_of(row.sha256)
+        evidence_store.opened(row.sha256)
     assert not case.evidence.exists()
 
 

@@ -251,7 +251,7 @@ def test_of_one_delivery_sent_many_times_at_once_under_a_key_one_is_stored():
         client.defaults.update(sensors[0].defaults)
         answer = client.call("POST", "/ingest/generic", _record(), HTTP_IDEMPOTENCY_KEY="k1")
         connection.close()
-        return answer.content
+        return bytes(answer.content)
 
     with ThreadPoolExecutor(6) as pool:
         assert len(set(pool.map(send, range(12)))) == 1
