@@ -1,7 +1,7 @@
 """The audit trail's chain: each entry's digest covers the entry and the digest before it, and the last one is signed.
 
 Entries are sealed a few seconds after their commit, by one job at a time: a chain that grew inside of every change would have all changes
-wait for each other (docs/decisions/0009-the-audit-trail-is-sealed-by-a-job.md). Entries not sealed yet are not protected.
+wait for each other (docs/decisions/0015-the-audit-trail-is-sealed-by-a-job.md). Entries not sealed yet are not protected.
 """
 
 from __future__ import annotations
