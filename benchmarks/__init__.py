@@ -7,6 +7,7 @@ SUBJECTS = (
     "frames",
     "start",
     "limiter",
+    "validation",
     "breaker",
     "breaker_fleet",
     "dispatch",

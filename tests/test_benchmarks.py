@@ -29,6 +29,7 @@ def test_a_benchmark_says_what_it_measures_and_what_it_is_held_against(name):
         ("ingest", ["≥ 0.4 ×"]),
         ("alert_post", ["≤ 3 ×"]),
         ("frames", ["≤ 50 ms", "≤ 250 ms"]),
+        ("validation", ["≤ 10 µs", "≤ 10 µs"]),
         ("breaker", ["≤ 1 µs", "≤ 0.8 ×", "≤ 0.2 ×", "≤ 1.3 ×"]),
         ("breaker_fleet", ["≤ 100 ms", "≤ 1 probes", "≤ 1000 ms", "≤ 0 rounds"]),
         ("dispatch", ["≤ 100 ms", "≤ 1 s", "≤ 10 ms"]),

@@ -15,8 +15,9 @@ from aurora.rest.problems import problem, problems_of
 Model = TypeVar("Model", bound=BaseModel)
 
 _LISTED_UNKNOWN_FIELDS = 100
+_OF_NUMBERS = ("int_", "less_", "greater_")
 _HUGE = re.compile(rb"[0-9]{19}")
-"""Whole numbers that may be beyond 64 bits, which orjson reads as floats."""
+"""Whole numbers that may be beyond 64 bits, which orjson reads as floats. Faults of numbers may then be of how they were read."""
 
 
 def validated(model: type[Model], body: bytes) -> Model:
@@ -24,8 +25,9 @@ def validated(model: type[Model], body: bytes) -> Model:
     try:
         return checked(model, decode_json(body))
     except ValidationError as error:
-        if not _HUGE.search(body):
-            raise Invalid(problems=problems_of(error, "body")) from None
+        faults = problems_of(error, "body")
+    if not any(fault["type"].startswith(_OF_NUMBERS) for fault in faults) or not _HUGE.search(body):
+        raise Invalid(problems=faults)
     # Once more with the numbers as they were written: "less than 256" rather than "a fractional part".
     try:
         return checked(model, _decode_exactly(body, 0))
