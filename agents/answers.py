@@ -133,6 +133,11 @@ class AgentAnswer(Answer):
     longest_reset: float | None = Field(
         description="Seconds up to which each failed probe doubles the open time; null: it stays."
     )
+    window_seconds: float | None = Field(description="Seconds over which rates are taken; null: 60.")
+    minimum_calls: int | None = Field(description="Calls from which a rate counts; null: 20.")
+    failure_rate: float | None = Field(description="Share of failed calls that opens the breaker; null: none does.")
+    slow_call_seconds: float | None = Field(description="Seconds from which an answered call is slow; null: none is.")
+    slow_call_rate: float | None = Field(description="Share of slow calls that opens the breaker; null: none does.")
     timeout: float = Field(gt=0, description="Seconds.")
     max_concurrency: int = Field(ge=1)
     health: Annotated[str, one_of(Health.values)]

@@ -41,6 +41,36 @@ class Agent(models.Model):
         validators=[MinValueValidator(0.1), MaxValueValidator(86400)],
         help_text="Seconds up to which each failed probe doubles the open time; empty: it does not grow.",
     )
+    window_seconds = models.FloatField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(86400)],
+        help_text="Seconds over which the rates below are taken; empty: 60.",
+    )
+    minimum_calls = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(100_000)],
+        help_text="Calls that the window has to hold before a rate counts; empty: 20.",
+    )
+    failure_rate = models.FloatField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0.001), MaxValueValidator(1)],
+        help_text="Share of failed calls (0 to 1) that opens the breaker; empty: only failures in a row do.",
+    )
+    slow_call_seconds = models.FloatField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0.001), MaxValueValidator(3600)],
+        help_text="Seconds from which an answered call is slow; empty: none is.",
+    )
+    slow_call_rate = models.FloatField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0.001), MaxValueValidator(1)],
+        help_text="Share of slow calls (0 to 1) that opens the breaker; empty: none does.",
+    )
     timeout = models.FloatField(
         null=True,
         blank=True,

@@ -12,6 +12,7 @@ from agents.models import Agent, Investigation, InvestigationStep
 from agents.states import AgentType, EventKind, StepStatus, Transport
 from aurora.console import widgets
 from aurora.console.records import Facts
+from aurora.resilience.breaker_window import LEAST_CALLS, WINDOW_SECONDS
 from cases.models import Case
 
 EVENTS_SHOWN = 500
@@ -68,6 +69,7 @@ def agent_page(agent: Agent, live: Mapping[str, Any]) -> dict[str, Any]:
             ("Failure threshold", f"{live['failure_threshold']}"),
             ("Breaker reset", _seconds(live["reset_timeout"])),
             ("Longest reset", _seconds(live["longest_reset"]) if live["longest_reset"] else widgets.NOTHING),
+            ("Opens at a rate", _rates(agent)),
             ("Calls at once", f"{agent.max_concurrency}"),
             ("Updated", widgets.when(agent.updated_at)),
         ],
@@ -145,6 +147,17 @@ def _recent_steps(agent: Agent) -> Any:
 def _moment(value: datetime | str | None) -> datetime | None:
     """A breaker tells its times as the API does, as text."""
     return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
+def _rates(agent: Agent) -> str:
+    """`50% failed, 80% slower than 5 s; of 20 calls in 60 s`."""
+    told = [f"{agent.failure_rate:.0%} failed"] if agent.failure_rate else []
+    if agent.slow_call_rate and agent.slow_call_seconds:
+        told.append(f"{agent.slow_call_rate:.0%} slower than {_seconds(agent.slow_call_seconds)}")
+    if not told:
+        return widgets.NOTHING
+    least, seconds = agent.minimum_calls or LEAST_CALLS, agent.window_seconds or WINDOW_SECONDS
+    return f"{', '.join(told)}; of {least} calls or more in {_seconds(seconds)}"
 
 
 def _seconds(value: float) -> str:

@@ -19,7 +19,8 @@ from aurora import audit, dry_run, sealing
 from aurora.actors import Actor
 from aurora.errors import Conflict, Missing
 from aurora.resilience import breakers
-from aurora.resilience.breaker import Breaker, BreakerSettings
+from aurora.resilience.breaker import Breaker, BreakerSettings, Conditions
+from aurora.resilience.breaker_window import LEAST_CALLS, WINDOW_SECONDS
 
 OFFERED: dict[str, tuple[str, str]] = {
     AgentType.SECURITY_ANALYST: (
@@ -79,6 +80,7 @@ def breaker_of(agent: Agent) -> Breaker:
         reset_timeout=agent.reset_timeout or settings.BREAKER_RESET_SECONDS,
         probe_lease=timeout_of(agent) + 5,
         longest_reset=agent.longest_reset or 0.0,
+        conditions=_conditions(agent),
     )
     return breakers.get(f"{_PREFIX}{agent.agent_type}", wanted)
 
@@ -112,6 +114,11 @@ def describe(agent: Agent) -> dict[str, Any]:
         "failure_threshold": agent.failure_threshold or settings.BREAKER_FAILURES,
         "reset_timeout": agent.reset_timeout or settings.BREAKER_RESET_SECONDS,
         "longest_reset": agent.longest_reset,
+        "window_seconds": agent.window_seconds,
+        "minimum_calls": agent.minimum_calls,
+        "failure_rate": agent.failure_rate,
+        "slow_call_seconds": agent.slow_call_seconds,
+        "slow_call_rate": agent.slow_call_rate,
         "timeout": timeout_of(agent),
         "max_concurrency": agent.max_concurrency,
         "health": _health(agent, breaker, calls.latest(agent.agent_type)[0]),
@@ -172,6 +179,20 @@ def _as_kept(agent: Agent, changes: Mapping[str, Any]) -> dict[str, Any]:
 def _require_callable(agent: Agent) -> None:
     if agent.transport == Transport.A2A and not agent.endpoint:
         raise Conflict("The transport a2a needs an endpoint")
+    if bool(agent.slow_call_rate) != bool(agent.slow_call_seconds):
+        raise Conflict("slow_call_seconds and slow_call_rate need each other")
+
+
+def _conditions(agent: Agent) -> Conditions | None:
+    """The rates at which the agent's breaker opens; None when there are none."""
+    wanted = Conditions(
+        seconds=agent.window_seconds or WINDOW_SECONDS,
+        least_calls=agent.minimum_calls or LEAST_CALLS,
+        failure_rate=agent.failure_rate or 0.0,
+        slow_seconds=agent.slow_call_seconds or 0.0,
+        slow_rate=agent.slow_call_rate or 0.0,
+    )
+    return None if wanted.is_off else wanted
 
 
 def _without_secrets(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -54,6 +54,11 @@ class AgentPatch(Body):
     failure_threshold: Whole | None = Field(None, ge=1, le=1000)
     reset_timeout: Number | None = Field(None, ge=0.1, le=86_400)
     longest_reset: Number | None = Field(None, ge=0.1, le=86_400)
+    window_seconds: Number | None = Field(None, ge=1, le=86_400)
+    minimum_calls: Whole | None = Field(None, ge=1, le=100_000)
+    failure_rate: Number | None = Field(None, ge=0.001, le=1)
+    slow_call_seconds: Number | None = Field(None, ge=0.001, le=3_600)
+    slow_call_rate: Number | None = Field(None, ge=0.001, le=1)
     timeout: Number | None = Field(None, ge=0.1, le=3_600)
     max_concurrency: Whole = Field(4, ge=1, le=256)
 

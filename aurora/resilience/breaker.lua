@@ -6,6 +6,8 @@
 --          9 channel for pushes   10 name
 --          what the caller believes:  11 version   12 "1" if it moved on by itself since that version   13 its state, as lines
 --          counted since its last call:  14 successes  15 failures  16 rejected
+--          17 empty, or the conditions of breaker_window.py: slot's length, least calls, rate of failures and of slow calls (shares of 1000),
+--             other calls that succeeded since it was last told
 -- Times are whole microseconds; an empty line means never. Returns {admitted, moved, status before, view}; the view is lines too, the error last,
 -- for it alone may hold line breaks.
 --
@@ -16,18 +18,18 @@ local now = time[1] * 1000000 + time[2]
 local held = redis.call('GET', KEYS[1])
 
 local version, status, generation, failure_count, forced, opened_at, probe_at, wait, trips, reopened
-local successes, failures, rejected, last_error
+local successes, failures, rejected, window, last_error
 if held then
   version, status, generation, failure_count, forced, opened_at, probe_at, wait, trips, reopened,
-    successes, failures, rejected, last_error = string.match(held, '^(%d+)\n([%a-]+)\n(%d+)\n(%d+)\n([01])\n(%d*)\n(%d*)\n(%d*)\n' ..
-      '(%d+)\n(%d+)\n(%d+)\n(%d+)\n(%d+)\n(.*)$')
+    successes, failures, rejected, window, last_error = string.match(held, '^(%d+)\n([%a-]+)\n(%d+)\n(%d+)\n([01])\n(%d*)\n(%d*)\n(%d*)\n' ..
+      '(%d+)\n(%d+)\n(%d+)\n(%d+)\n(%d+)([^\n]*)\n(.*)$')
   if not version then return redis.error_reply('not the state of a breaker') end
   version, generation, failure_count, forced = tonumber(version), tonumber(generation), tonumber(failure_count), forced == '1'
   opened_at, probe_at, wait = tonumber(opened_at), tonumber(probe_at), tonumber(wait)
   trips, reopened = tonumber(trips), tonumber(reopened)
 else
   version, status, generation, failure_count, forced, trips, reopened = 0, 'closed', 0, 0, false, 0, 0
-  successes, failures, rejected, last_error = 0, 0, 0, ''
+  successes, failures, rejected, window, last_error = 0, 0, 0, '', ''
 end
 
 local event, call = ARGV[1], tonumber(ARGV[2])
@@ -41,6 +43,7 @@ local changed, news, admitted = false, false, false
 -- Flushed, restored from an older file, or out of reach for a while: the first to come back brings what it knows.
 if version < known or (version == known and differs) then
   local ago, ahead
+  window = ''
   status, generation, failure_count, forced, ago, ahead, trips, reopened, last_error =
     string.match(ARGV[13], '^([%a-]+)\n(%d+)\n(%d+)\n([01])\n(%-?%d*)\n(%-?%d*)\n(%d+)\n(%d+)\n(.*)$')
   generation, failure_count, forced = tonumber(generation), tonumber(failure_count), forced == '1'
@@ -60,12 +63,14 @@ local before, before_forced = status, forced
 local function close()
   status, generation, failure_count, forced, opened_at, probe_at, wait, reopened =
     'closed', next_version, 0, false, nil, nil, nil, 0
+  window = ''
   changed, news = true, true
 end
 
 local function open(open_for)
   status, generation, opened_at, wait = 'open', next_version, now, open_for
   probe_at = wait and now + wait
+  window = ''
   changed, news = true, true
 end
 
@@ -76,6 +81,32 @@ local function open_time()
   return math.floor(math.min(base * 2 ^ math.min(reopened, 32), longest) * (1 + tonumber(ARGV[8]) / 10))
 end
 
+-- Adds a call, and those that succeeded meanwhile, to the window's slot of now; whether a rate is reached. The window is kept as `;slot,calls,failures,slow`
+-- for each slot, at the end of the last count's line.
+local function count(calls, failed, slow)
+  if ARGV[17] == '' then return false end
+  local length, least, failure_rate, slow_rate, succeeded = string.match(ARGV[17], '^(%d+),(%d+),(%d+),(%d+),(%d+)$')
+  local slot, rows = math.floor(now / tonumber(length)), {}
+  calls = calls + tonumber(succeeded)
+  local all_calls, all_failed, all_slow = calls, failed, slow
+  for at, c, f, s in string.gmatch(window, ';(%d+),(%d+),(%d+),(%d+)') do
+    at, c, f, s = tonumber(at), tonumber(c), tonumber(f), tonumber(s)
+    if at > slot - 10 then
+      all_calls, all_failed, all_slow = all_calls + c, all_failed + f, all_slow + s
+      if at >= slot then
+        slot, calls, failed, slow = at, calls + c, failed + f, slow + s
+      else
+        rows[#rows + 1] = string.format(';%.0f,%d,%d,%d', at, c, f, s)
+      end
+    end
+  end
+  rows[#rows + 1] = string.format(';%.0f,%d,%d,%d', slot, calls, failed, slow)
+  window, changed = table.concat(rows), true
+  if all_calls < tonumber(least) then return false end
+  failure_rate, slow_rate = tonumber(failure_rate), tonumber(slow_rate)
+  return (failure_rate > 0 and all_failed * 1000 >= failure_rate * all_calls) or (slow_rate > 0 and all_slow * 1000 >= slow_rate * all_calls)
+end
+
 if event == 'fail' then
   if call == generation and not forced then
     news = news or failure_count == 0
@@ -83,11 +114,25 @@ if event == 'fail' then
     if status ~= 'closed' then
       reopened = reopened + 1
       open(open_time())
-    elseif failure_count >= tonumber(ARGV[4]) then
+    elseif count(1, 1, 0) or failure_count >= tonumber(ARGV[4]) then
       trips, reopened = trips + 1, 0
       open(open_time())
     end
   end
+elseif event == 'slow' then
+  if call == generation then
+    if status == 'half-open' then
+      close()
+    elseif status == 'closed' then
+      if failure_count > 0 then failure_count, changed, news = 0, true, true end
+      if not forced and count(1, 0, 1) then
+        trips, reopened, last_error = trips + 1, 0, ARGV[3]
+        open(open_time())
+      end
+    end
+  end
+elseif event == 'tally' then
+  if call == generation and status == 'closed' then count(0, 0, 0) end
 elseif event == 'succeed' then
   if call == generation then
     if status == 'half-open' then
@@ -130,10 +175,10 @@ local function text(number)
 end
 
 local head = string.format('%.0f\n%s\n%.0f\n%d\n%s\n', version, status, generation, failure_count, forced and '1' or '0')
-local tail = string.format('%d\n%d\n%d\n%d\n%d\n%s', trips, reopened, successes, failures, rejected, last_error)
+local counted = string.format('%d\n%d\n%d\n%d\n%d', trips, reopened, successes, failures, rejected)
 if changed or has_counts then
-  redis.call('SET', KEYS[1], head .. text(opened_at) .. '\n' .. text(probe_at) .. '\n' .. text(wait) .. '\n' .. tail)
+  redis.call('SET', KEYS[1], head .. text(opened_at) .. '\n' .. text(probe_at) .. '\n' .. text(wait) .. '\n' .. counted .. window .. '\n' .. last_error)
 end
-local view = ARGV[10] .. '\n' .. head .. text(opened_at and now - opened_at) .. '\n' .. text(probe_at and probe_at - now) .. '\n' .. tail
+local view = ARGV[10] .. '\n' .. head .. text(opened_at and now - opened_at) .. '\n' .. text(probe_at and probe_at - now) .. '\n' .. counted .. '\n' .. last_error
 if news then redis.call('PUBLISH', ARGV[9], view) end
 return {admitted and 1 or 0, (before ~= status or before_forced ~= forced) and 1 or 0, before, view}

@@ -15,9 +15,6 @@ by the client's timeout and rarer than hops to a thread would be worth.
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
-import itertools
 import math
 import random
 import secrets
@@ -26,12 +23,10 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Final, TypeVar
 
 import structlog
 
-from aurora.errors import Conflict, Denied, Invalid, Missing, Unavailable
 from aurora.resilience.breaker_machine import (
     BreakerSettings,
     BreakerSnapshot,
@@ -46,7 +41,9 @@ from aurora.resilience.breaker_machine import (
     View,
     advance,
 )
+from aurora.resilience.breaker_permit import BreakerOpen, Permit, is_callees_fault
 from aurora.resilience.breaker_store import BreakerStore
+from aurora.resilience.breaker_window import Conditions, Tally
 from aurora.texts import storable
 
 __all__ = [
@@ -54,6 +51,7 @@ __all__ = [
     "BreakerOpen",
     "BreakerSettings",
     "BreakerSnapshot",
+    "Conditions",
     "Permit",
     "Status",
     "Transition",
@@ -64,106 +62,9 @@ T = TypeVar("T")
 
 LAST_ERROR_LENGTH = 300
 CLOSED: Final = Status.CLOSED
+_COUNTED: Final = frozenset({Kind.FAIL, Kind.SLOW, Kind.TALLY})
 
 log = structlog.get_logger(__name__)
-
-
-class BreakerOpen(Unavailable):
-    """Refused without trying. `retry_after` is the time in seconds until the next probe may be admitted."""
-
-    def __init__(self, detail: str, name: str, retry_after: float) -> None:
-        # A refusal is to cost nothing; the bases' own `__init__` would set the same fields in three more steps.
-        self.detail = detail
-        self.name = name
-        self.retry_after = retry_after
-
-    def __str__(self) -> str:
-        return self.detail
-
-
-# Nothing was learnt about the callee: another breaker refused and counted, or nobody waits for the answer any
-# more.
-NO_VERDICT: Final = (BreakerOpen, asyncio.CancelledError, concurrent.futures.CancelledError)
-CALLERS_FAULT: Final = (Invalid, Denied, Missing, Conflict)
-
-
-def is_callees_fault(error: BaseException) -> bool:
-    """Whether `error` speaks against the callee. Refused, reset, timed out, garbled, answered with a 5xx, and
-    anything else that is an `Exception`: a fault nobody thought of must be able to open a breaker."""
-    return not isinstance(error, CALLERS_FAULT)
-
-
-class _Tally:
-    """Counts what threads report at any time, without a lock: one step of an `itertools.count` is one step of
-    the interpreter. What was counted is taken out, and may be given back, under the breaker's lock."""
-
-    __slots__ = ("_looks", "_taken", "hit")
-
-    def __init__(self) -> None:
-        self.hit = itertools.count().__next__
-        self._looks = self._taken = 0
-
-    def pending(self) -> int:
-        # To look is to step on; the looks are known and do not count.
-        hits = self.hit() - self._looks
-        self._looks += 1
-        return hits - self._taken
-
-    def take(self) -> int:
-        taken = self.pending()
-        self._taken += taken
-        return taken
-
-    def give_back(self, number: int) -> None:
-        self._taken -= number
-
-
-class Permit:
-    """Leave to make one call. Exactly one verdict counts, the first; as a context manager it gives the one
-    that the block's end suggests."""
-
-    __slots__ = ("_breaker", "_generation", "_is_settled")
-
-    def __init__(self, breaker: Breaker, generation: int) -> None:
-        self._breaker = breaker
-        self._generation = generation
-        self._is_settled = False
-
-    def succeed(self) -> None:
-        if not self._is_settled:
-            self._is_settled = True
-            self._breaker._succeed(self._generation)
-
-    def fail(self, error: BaseException | str) -> None:
-        if not self._is_settled:
-            self._is_settled = True
-            self._breaker._fail(self._generation, error)
-
-    def cancel(self) -> None:
-        """Give the permit back without a verdict: nothing was learnt about the callee."""
-        if not self._is_settled:
-            self._is_settled = True
-            self._breaker._cancel(self._generation)
-
-    def settle(self, error: BaseException) -> None:
-        """`fail` if the breaker counts `error` as a failure, else `cancel`. Cancellation, interrupts and the
-        refusal of another breaker are never asked about."""
-        is_verdict = isinstance(error, Exception) and not isinstance(error, NO_VERDICT)
-        if is_verdict and self._breaker.counts_as_failure(error):
-            self.fail(error)
-        else:
-            self.cancel()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        if error is None:
-            self.succeed()
-        else:
-            self.settle(error)
 
 
 class Breaker:
@@ -185,7 +86,8 @@ class Breaker:
         counts_as_failure: Callable[[BaseException], bool] = is_callees_fault,
     ) -> None:
         self.name = name
-        self.settings = settings
+        self._settings = settings
+        self._is_timed = _is_timed(settings)
         self.detail = detail
         self.counts_as_failure = counts_as_failure
         self._store = store
@@ -198,11 +100,11 @@ class Breaker:
         self._is_joined = store is None
         self._is_shared = False
         self._totals = Counts()
-        self._successes, self._failures, self._rejected = _Tally(), _Tally(), _Tally()
+        self._successes, self._failures, self._rejected = Tally(), Tally(), Tally()
         self._count_success, self._count_refusal = self._successes.hit, self._rejected.hit
         # The state, while calls need not look at it: joined, closed, nothing counted.
         self._quiet: State | None = None
-        if self._is_joined:
+        if self._is_joined and not self._is_timed:
             self._quiet = self._state
 
     def call(self, fn: Callable[[], T]) -> T:
@@ -210,7 +112,11 @@ class Breaker:
         `fn`: one around this call would look like a cancellation, and a callee that hangs would never count
         as failing."""
         quiet = self._quiet
-        generation = self._enter() if quiet is None else quiet.generation
+        if quiet is None:
+            generation = self._enter()
+            began = self._clock() if self._is_timed else math.inf
+        else:
+            generation, began = quiet.generation, math.inf
         try:
             result = fn()
         except BaseException as error:
@@ -218,13 +124,17 @@ class Breaker:
             raise
         self._count_success()
         if quiet is None or self._quiet is not quiet:
-            self._note_success(generation)
+            self._note_success(generation, began)
         return result
 
     async def acall(self, fn: Callable[[], Awaitable[T]]) -> T:
         """`call` for a coroutine function. A cancelled call returns its permit without a verdict."""
         quiet = self._quiet
-        generation = self._enter() if quiet is None else quiet.generation
+        if quiet is None:
+            generation = self._enter()
+            began = self._clock() if self._is_timed else math.inf
+        else:
+            generation, began = quiet.generation, math.inf
         try:
             result = await fn()
         except BaseException as error:
@@ -232,12 +142,25 @@ class Breaker:
             raise
         self._count_success()
         if quiet is None or self._quiet is not quiet:
-            self._note_success(generation)
+            self._note_success(generation, began)
         return result
 
     def admit(self) -> Permit:
         """Leave to make one call now; the caller must settle it. Raises BreakerOpen."""
-        return Permit(self, self._enter())
+        return Permit(self, self._enter(), self._clock() if self._is_timed else math.inf)
+
+    @property
+    def settings(self) -> BreakerSettings:
+        return self._settings
+
+    @settings.setter
+    def settings(self, settings: BreakerSettings) -> None:
+        if settings != self._settings:
+            with self._lock:
+                self._settings = settings
+                self._is_timed = _is_timed(settings)
+                self._successes.tell()
+                self._keep(self._state)
 
     def snapshot(self) -> BreakerSnapshot:
         """The breaker as it is now; with a store, one round trip, which also writes this process's counts."""
@@ -256,8 +179,8 @@ class Breaker:
             state=state.status,
             is_forced=state.is_forced,
             failure_count=state.failure_count,
-            failure_threshold=self.settings.failure_threshold,
-            reset_timeout=self.settings.reset_timeout,
+            failure_threshold=self._settings.failure_threshold,
+            reset_timeout=self._settings.reset_timeout,
             opened_at=self._date(state.opened_at),
             next_probe_at=self._date(state.probe_at),
             last_error=state.last_error or None,
@@ -297,7 +220,9 @@ class Breaker:
         """Add this process's counts to the shared ones, if there are any to add."""
         with self._lock:
             is_due = self._successes.pending() or self._failures.pending() or self._rejected.pending()
-        if is_due:
+        if is_due and self._settings.conditions is not None:
+            self._apply(Event(Kind.TALLY, self._state.generation))
+        elif is_due:
             self.read_shared()
 
     def _join(self) -> None:
@@ -311,8 +236,10 @@ class Breaker:
             self._keep(self._state)
 
     def _keep(self, state: State) -> None:
+        if state.generation != self._state.generation:
+            self._successes.tell()  # what succeeded before is nothing to the window that begins now
         self._state = state
-        is_quiet = self._is_joined and state.status is CLOSED and not state.failure_count
+        is_quiet = self._is_joined and state.status is CLOSED and not state.failure_count and not self._is_timed
         self._quiet = state if is_quiet else None
 
     def _enter(self) -> int:
@@ -330,21 +257,29 @@ class Breaker:
             state = step.state
         self._count_refusal()
         # Neither a probe's whole lease nor the absent next probe of a forced breaker is worth waiting for.
-        wait, longest = state.probe_at - now, self.settings.longest_open
+        wait, longest = state.probe_at - now, self._settings.longest_open
         if wait > longest:
             wait = longest
         elif wait < 0.0:
             wait = 0.0
         raise BreakerOpen(self.detail, self.name, wait)
 
-    def _succeed(self, generation: int) -> None:
+    def _succeed(self, generation: int, began: float) -> None:
         self._count_success()
-        self._note_success(generation)
+        self._note_success(generation, began)
 
-    def _note_success(self, generation: int) -> None:
+    def _note_success(self, generation: int, began: float) -> None:
         state = self._state
-        if state.generation == generation and (state.failure_count or state.status is not CLOSED):
+        if state.generation != generation:
+            return
+        if self._is_timed and self._took_long(began):
+            self._apply(Event(Kind.SLOW, generation, f"slow: {self._clock() - began:.1f} s", random.random()))  # noqa: S311 - as below
+        elif state.failure_count or state.status is not CLOSED:
             self._apply(Event(Kind.SUCCEED, generation))
+
+    def _took_long(self, began: float) -> bool:
+        conditions = self._settings.conditions
+        return conditions is not None and self._clock() - began > conditions.slow_seconds
 
     def _fail(self, generation: int, error: BaseException | str) -> None:
         self._failures.hit()
@@ -362,15 +297,23 @@ class Breaker:
         self._apply(Event(kind))
 
     def _apply(self, event: Event) -> Step:
+        if self._settings.conditions is not None and event.kind in _COUNTED:
+            event = self._with_successes(event)
         step = self._ask(event)
         if step is None:
             with self._lock:
-                step = advance(self._state, event, settings=self.settings, now=self._clock())
+                step = advance(self._state, event, settings=self._settings, now=self._clock())
                 if step.state is not self._state:
                     step = self._diverge(step)
         if step.is_transition:
             self._announce(step)
         return step
+
+    def _with_successes(self, event: Event) -> Event:
+        with self._lock:
+            news = self._successes.tell()
+        # A slow call is among them itself.
+        return replace(event, succeeded=max(0, news - (event.kind is Kind.SLOW)))
 
     def _diverge(self, step: Step) -> Step:
         """Keep a state that was decided here alone."""
@@ -390,7 +333,7 @@ class Breaker:
         with self._lock:
             known = Known(self._version, self._state.shifted(-self._clock()), self._differs)
             counts = Counts(self._successes.take(), self._failures.take(), self._rejected.take())
-        answer = self._store.ask(self.name, event, settings=self.settings, known=known, counts=counts)
+        answer = self._store.ask(self.name, event, settings=self._settings, known=known, counts=counts)
         self._is_shared = answer is not None
         if answer is None:
             with self._lock:
@@ -427,6 +370,10 @@ class Breaker:
         if moment is None or math.isinf(moment):
             return None
         return datetime.now(UTC) + timedelta(seconds=moment - self._clock())
+
+
+def _is_timed(settings: BreakerSettings) -> bool:
+    return settings.conditions is not None and settings.conditions.slow_seconds > 0
 
 
 def _told(error: BaseException | str) -> str:

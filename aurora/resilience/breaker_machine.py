@@ -15,6 +15,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from aurora.errors import Invalid
+from aurora.resilience.breaker_window import Conditions, Window
 
 
 class Status(StrEnum):
@@ -27,6 +28,8 @@ class Kind(StrEnum):
     ADMIT = "admit"
     SUCCEED = "succeed"
     FAIL = "fail"
+    SLOW = "slow"
+    TALLY = "tally"
     CANCEL = "cancel"
     FORCE_OPEN = "force_open"
     FORCE_CLOSED = "force_closed"
@@ -34,19 +37,21 @@ class Kind(StrEnum):
 
 
 MOST_DOUBLINGS = 32
-VERDICTS = frozenset({Kind.SUCCEED, Kind.FAIL, Kind.CANCEL})
+VERDICTS = frozenset({Kind.SUCCEED, Kind.FAIL, Kind.SLOW, Kind.TALLY, Kind.CANCEL})
 
 
 @dataclass(frozen=True)
 class BreakerSettings:
     """When to open, for how long, and how long a probe may take before another caller gets its turn
     (seconds). With `longest_reset` above `reset_timeout` each failed probe doubles the open time up to it,
-    and chance adds up to a tenth, so that many breakers of one callee do not probe it together."""
+    and chance adds up to a tenth, so that many breakers of one callee do not probe it together. `conditions`
+    open it at a rate, too."""
 
     failure_threshold: int = 3
     reset_timeout: float = 30.0
     probe_lease: float = 60.0
     longest_reset: float = 0.0
+    conditions: Conditions | None = None
     longest_open: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -83,6 +88,7 @@ class State:
     trips: int = 0
     reopened: int = 0
     last_error: str = ""
+    window: Window = ()
 
     def shifted(self, seconds: float) -> State:
         """The same state on a clock that runs `seconds` ahead of this one."""
@@ -95,12 +101,14 @@ class State:
 @dataclass(frozen=True, slots=True)
 class Event:
     """What happened. Verdicts bear the generation under which their call was admitted; a failure bears its
-    text, and what chance adds to the open time (0 to 1)."""
+    text, and what chance adds to the open time (0 to 1). `succeeded` is how many other calls did since it was last
+    told, for breakers with conditions; a tally tells nothing else."""
 
     kind: Kind
     generation: int = 0
     error: str = ""
     draw: float = 0.0
+    succeeded: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,8 +230,45 @@ def _fail(state: State, event: Event, settings: BreakerSettings, now: float) -> 
     if state.is_forced:
         return state
     failed = replace(state, failure_count=state.failure_count + 1, last_error=event.error)
-    if state.status is Status.CLOSED and failed.failure_count < settings.failure_threshold:
-        return failed
+    if state.status is Status.CLOSED:
+        failed = _counted(failed, event, settings, now, failures=1)
+        if failed.failure_count < settings.failure_threshold and not _are_met(failed, settings):
+            return failed
+    return _opened(state, failed, event, settings, now)
+
+
+def _slow(state: State, event: Event, settings: BreakerSettings, now: float) -> State:
+    """A call that succeeded, but took too long."""
+    fine = _succeed(state, event, settings, now)
+    if fine.status is not Status.CLOSED or state.status is not Status.CLOSED or state.is_forced:
+        return fine
+    counted = _counted(fine, event, settings, now, slow=1)
+    if not _are_met(counted, settings):
+        return counted
+    return _opened(state, replace(counted, last_error=event.error), event, settings, now)
+
+
+def _tally(state: State, event: Event, settings: BreakerSettings, now: float) -> State:
+    if state.status is not Status.CLOSED or not event.succeeded or settings.conditions is None:
+        return state
+    return replace(state, window=settings.conditions.added(state.window, now, calls=event.succeeded))
+
+
+def _counted(
+    state: State, event: Event, settings: BreakerSettings, now: float, *, failures: int = 0, slow: int = 0
+) -> State:
+    if settings.conditions is None:
+        return state
+    calls = event.succeeded + 1
+    window = settings.conditions.added(state.window, now, calls=calls, failures=failures, slow=slow)
+    return replace(state, window=window)
+
+
+def _are_met(state: State, settings: BreakerSettings) -> bool:
+    return settings.conditions is not None and settings.conditions.are_met(state.window)
+
+
+def _opened(state: State, failed: State, event: Event, settings: BreakerSettings, now: float) -> State:
     # Trips count the openings of a closed breaker; a failed probe merely keeps it open.
     is_trip = state.status is Status.CLOSED
     reopened = 0 if is_trip else state.reopened + 1
@@ -235,6 +280,7 @@ def _fail(state: State, event: Event, settings: BreakerSettings, now: float) -> 
         probe_at=now + settings.open_time(reopened, event.draw),
         trips=state.trips + is_trip,
         reopened=reopened,
+        window=(),
     )
 
 
@@ -252,6 +298,7 @@ def _force_open(state: State, _event: Event, _settings: BreakerSettings, now: fl
         is_forced=True,
         opened_at=now,
         probe_at=math.inf,
+        window=(),
     )
 
 
@@ -271,6 +318,8 @@ _RULES: Mapping[Kind, Callable[[State, Event, BreakerSettings, float], State]] =
     Kind.ADMIT: _admit,
     Kind.SUCCEED: _succeed,
     Kind.FAIL: _fail,
+    Kind.SLOW: _slow,
+    Kind.TALLY: _tally,
     Kind.CANCEL: _cancel,
     Kind.FORCE_OPEN: _force_open,
     Kind.FORCE_CLOSED: _force_closed,

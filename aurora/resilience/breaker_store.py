@@ -37,6 +37,7 @@ from aurora.resilience.breaker_machine import (
     Status,
     View,
 )
+from aurora.resilience.breaker_window import SLOTS, Conditions
 
 PREFIX = "aurora:breaker"
 SCRIPT = Path(__file__).with_name("breaker.lua").read_text(encoding="utf-8")
@@ -295,7 +296,14 @@ def _arguments(
         str(counts.successes),
         str(counts.failures),
         str(counts.rejected),
+        _conditions(settings.conditions, event) if settings.conditions else "",
     ]
+
+
+def _conditions(wanted: Conditions, event: Event | None) -> str:
+    slot = max(1, round(wanted.seconds / SLOTS * 1_000_000))
+    rates = f"{round(wanted.failure_rate * 1000)},{round(wanted.slow_rate * 1000)}"
+    return f"{slot},{wanted.least_calls},{rates},{event.succeeded if event else 0}"
 
 
 def _lines(state: State) -> str:

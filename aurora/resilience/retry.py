@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from aurora.resilience.breaker import CALLERS_FAULT, BreakerOpen
+from aurora.resilience.breaker_permit import CALLERS_FAULT, BreakerOpen
 
 T = TypeVar("T")
 

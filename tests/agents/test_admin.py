@@ -231,3 +231,10 @@ def test_a_case_shows_its_newest_report_with_nothing_of_an_attackers_markup(inve
     assert HOSTILE not in page
     assert 'href="javascript' not in page
     assert "evil.example/p" not in page
+
+
+def test_the_agents_page_tells_at_which_rates_its_breaker_opens(agent):
+    Agent.objects.filter(pk=agent.pk).update(failure_rate=0.5, slow_call_rate=0.8, slow_call_seconds=2)
+    assert "50% failed, 80% slower than 2 s; of 20 calls or more in 60 s" in text_of(
+        signed_in("viewer").get(f"{AGENT}/change/")
+    )

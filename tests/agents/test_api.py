@@ -57,3 +57,36 @@ def test_the_figures_count_what_was_seen_today_and_what_is_open_now():
     stats = ApiClient("viewer").call("GET", "/stats").json()
     assert (stats["alerts_by_severity"], stats["alerts_by_status"]) == ({"high": 1}, {"new": 1})
     assert (stats["open_cases"], stats["running_investigations"], stats["active_iocs"]) == (1, 0, 1)
+
+
+RATES = {"window_seconds": 30, "minimum_calls": 5, "failure_rate": 0.5, "slow_call_seconds": 2.5, "slow_call_rate": 0.8}
+
+
+def test_the_rates_that_open_an_agents_breaker_are_set_and_shown():
+    answer = ApiClient("admin").call("PATCH", "/agents/threat_hunter", RATES)
+    assert answer.status_code == 200
+    assert {name: answer.json()[name] for name in RATES} == RATES
+    conditions = registry.breaker_of(registry.find("threat_hunter")).settings.conditions
+    assert conditions is not None
+    assert (conditions.seconds, conditions.least_calls, conditions.failure_rate, conditions.slow_rate) == (
+        30,
+        5,
+        0.5,
+        0.8,
+    )
+
+
+def test_without_rates_an_agents_breaker_has_no_conditions():
+    assert registry.breaker_of(registry.find("threat_hunter")).settings.conditions is None
+
+
+def test_a_slow_rate_and_the_time_from_which_a_call_is_slow_need_each_other():
+    answer = ApiClient("admin").call("PATCH", "/agents/threat_hunter", {"slow_call_rate": 0.5})
+    assert (answer.status_code, "need each other" in answer.json()["detail"]) == (409, True)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"failure_rate": 1.5}, {"failure_rate": 0}, {"minimum_calls": 0}, {"window_seconds": 0.5}]
+)
+def test_rates_that_make_no_sense_are_refused(wrong):
+    assert ApiClient("admin").call("PATCH", "/agents/threat_hunter", wrong).status_code == 400

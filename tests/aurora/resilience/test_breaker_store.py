@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from aurora.resilience.breaker import Breaker, BreakerOpen, BreakerSettings, Transition
 from aurora.resilience.breaker_machine import Counts, Event, Kind, Known, State, View, advance
 from aurora.resilience.breaker_store import BreakerStore, read_view
+from aurora.resilience.breaker_window import Conditions
 from tests.waiting import until
 
 KEY = "aurora:breaker:agent"
-STATUS, PROBE_AT = 1, 6
+STATUS, PROBE_AT, COUNTS = 1, 6, 12
 
 
 def kept(client: redis.Redis) -> list[bytes]:
@@ -485,9 +486,20 @@ LUA_SETTINGS = st.builds(
     reset_timeout=st.sampled_from([0.0, 3600.0]),
     probe_lease=st.sampled_from([0.0, 3600.0]),
     longest_reset=st.sampled_from([0.0, 90_000.0]),
+    # Windows so long that real time moves nothing on between the events.
+    conditions=st.none()
+    | st.builds(
+        Conditions,
+        seconds=st.just(80_000.0),
+        least_calls=st.integers(1, 8),
+        failure_rate=st.sampled_from([0.0, 0.25, 0.5, 1.0]),
+        slow_seconds=st.just(1.0),
+        slow_rate=st.sampled_from([0.25, 0.5]),
+    ),
 )
 EVENTS = st.lists(
-    st.tuples(st.sampled_from([*Kind, Kind.FAIL, Kind.ADMIT, Kind.ADMIT]), st.integers(0, 2)), max_size=30
+    st.tuples(st.sampled_from([*Kind, Kind.FAIL, Kind.ADMIT, Kind.ADMIT]), st.integers(0, 2), st.integers(0, 6)),
+    max_size=30,
 )
 
 
@@ -498,16 +510,16 @@ def test_the_lua_table_and_the_python_table_are_the_same(redis_client, rules, ev
     store = BreakerStore(redis_client)
     state, shared, version = State(), State(), 0
     issued = [(0, 0)]
-    for kind, back in events:
+    for kind, back, others in events:
         mine, theirs = issued[-1 - min(back, len(issued) - 1)]
         answer = store.ask(
             "agent",
-            Event(kind, theirs, "e", 0.5),
+            Event(kind, theirs, "e", 0.5, others),
             settings=rules,
             known=Known(version, shared, differs=False),
             counts=Counts(),
         )
-        step = advance(state, Event(kind, mine, "e", 0.5), settings=rules, now=100.0)
+        step = advance(state, Event(kind, mine, "e", 0.5, others), settings=rules, now=100.0)
         assert answer is not None
         state, shared, version = step.state, answer.view.state, answer.view.version
         assert _gist(shared) == _gist(state)
@@ -542,3 +554,52 @@ def test_counts_are_not_lost_when_redis_does_not_take_them(own_redis, join):
         fail(breaker)
     snapshot = breaker.snapshot()
     assert (snapshot.successes, snapshot.failures) == (3, 1)
+
+
+RATED = BreakerSettings(failure_threshold=1000, conditions=Conditions(seconds=3600.0, least_calls=10, failure_rate=0.5))
+
+
+def test_a_rate_is_that_of_all_processes_together(redis_client, join):
+    one, two = join(redis_client), join(redis_client)
+    one.settings = two.settings = RATED
+    for _ in range(5):
+        one.call(lambda: None)
+    one.write_counts()
+    fail(two, 4)
+    assert not refuses(two)
+    fail(two)
+    assert refuses(two)
+    until(lambda: refuses(one))
+
+
+def test_the_window_is_kept_with_the_state_and_begins_anew_with_a_move(redis_client, join):
+    breaker = join(redis_client)
+    breaker.settings = RATED
+    fail(breaker, 3)
+    assert kept(redis_client)[COUNTS].startswith(b"0;")
+    assert kept(redis_client)[COUNTS].endswith(b",3,3,0")
+    breaker.reset()
+    assert b";" not in kept(redis_client)[COUNTS]
+
+
+def test_a_breaker_without_conditions_keeps_no_window(redis_client, join):
+    breaker = join(redis_client)
+    fail(breaker, 2)
+    assert b";" not in kept(redis_client)[COUNTS]
+
+
+def test_a_rate_costs_no_round_trip_while_all_is_well(own_redis, join):
+    breaker = join(own_redis.client(), tick=60.0)
+    breaker.settings = RATED
+    breaker.call(lambda: None)
+    assert cost(own_redis.client(), lambda: [breaker.call(lambda: None) for _ in range(100)], of="evalsha") == 0
+
+
+def test_without_redis_a_process_goes_by_its_own_rate(own_redis, join):
+    breaker = join(own_redis.client())
+    breaker.settings = RATED
+    own_redis.kill()
+    for _ in range(5):
+        breaker.call(lambda: None)
+    fail(breaker, 5)
+    assert refuses(breaker)
