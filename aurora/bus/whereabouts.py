@@ -1,7 +1,8 @@
 """Where announced events are by now: still before a group, buried, or lost with a Redis that was emptied or died before its file was written.
 
-The outbox is emptied once Redis has confirmed, so what Redis forgets afterwards is gone for good. Who can make an event again asks here first:
-age alone would call lost what merely waits its turn behind a long backlog.
+What Redis forgets is published again by itself (`aurora.bus.keeping`). This is for work whose event is nowhere although it was not done: handled in
+vain, or announced by a process that did not keep it. Who can make an event again asks here first: age alone would call lost what merely waits its
+turn behind a long backlog.
 """
 
 from __future__ import annotations
