@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 
 from agents.playbooks import approvals, connectors, executions, pictures, runs
 from agents.playbooks.models import Approval, BlocklistEntry, Connector, Delivery, Execution, Playbook
-from agents.playbooks.states import ENDED_EXECUTIONS
+from agents.playbooks.states import ENDED_EXECUTIONS, ApprovalStatus
 from aurora.actors import Actor
 from aurora.console import widgets
 from aurora.console.records import Facts, RecordAdmin
@@ -235,7 +235,8 @@ class ApprovalAdmin(ButtonsAdmin):
 
     @admin.display(description="Status", ordering="status")
     def status_badge(self, row: Approval) -> SafeString:
-        return widgets.badge("status", row.status)
+        is_waiting = row.status == ApprovalStatus.PENDING
+        return widgets.badge("status", "awaiting_approval" if is_waiting else row.status, widgets.words(row.status))
 
     @admin.display(description="Asked by", ordering="requested_by")
     def asked_by(self, row: Approval) -> str:

@@ -57,7 +57,7 @@ class AutomationRuleAdmin(MakingAdmin):
 
     change_form_template = "admin/agents/automationrule/page.html"
     record_icon = "bolt"
-    record_facts = ("playbook", "max_per_minute", "held_back", "created_by", "owner", "updated_at")
+    record_facts = ("max_per_minute", "held_back", "created_by", "owner", "updated_at")
     list_display = ("rule", "playbook", "state", "max_per_minute", "held_back", "updated")
     list_display_links = ("rule",)
     list_select_related = ("playbook",)
@@ -95,7 +95,10 @@ class AutomationRuleAdmin(MakingAdmin):
 
     def page(self, request: HttpRequest, row: AutomationRule) -> dict[str, Any]:
         runs = row.executions.select_related("playbook").order_by("-id")[:RUNS_SHOWN]
-        return {**super().page(request, row), "preview": automation.preview(row), "runs": list(runs)}
+        context = super().page(request, row)
+        playbook = reverse("admin:agents_playbook_change", args=[row.playbook_id])
+        facts = [("Playbook", format_html('<a href="{}">{}</a>', playbook, row.playbook)), *context["facts"]]
+        return {**context, "facts": facts, "preview": automation.preview(row), "runs": list(runs)}
 
     @admin.display(description="Rule", ordering="name")
     def rule(self, row: AutomationRule) -> SafeString:

@@ -176,7 +176,7 @@ def breaker_of(row: Connector) -> Breaker:
         reset_timeout=settings.BREAKER_RESET_SECONDS,
         probe_lease=600.0,
     )
-    return breakers.get(f"connector:{row.name}", wanted)
+    return breakers.get(f"connector:{row.name}", wanted, detail=f"{row.name} is unavailable: it failed again and again")
 
 
 def _apply(row: Connector, changes: Mapping[str, Any]) -> None:

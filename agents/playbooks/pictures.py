@@ -10,10 +10,19 @@ from django.utils.safestring import SafeString
 
 from agents.playbooks.definition import Definition, Parallel, Step
 from agents.playbooks.models import ExecutionStep, PlaybookVersion
+from agents.playbooks.source import written
+from agents.playbooks.states import UndoState
 
 WIDTH, HEIGHT, GAP = 210, 46, 26
 """Of a step, and between two, in pixels."""
 
+_UNDOS = {
+    UndoState.QUEUED: "undoing",
+    UndoState.RUNNING: "undoing",
+    UndoState.COMPLETED: "undone",
+    UndoState.FAILED: "not_undone",
+    UndoState.NOT_CONFIGURED: "not_undone",
+}
 _KINDS = {"+": "added", "-": "removed", "@": "place"}
 
 _Box = tuple[int, int, Step]
@@ -25,16 +34,16 @@ def of_version(version: PlaybookVersion) -> SafeString:
 
 def of_run(version: PlaybookVersion, steps: Iterable[ExecutionStep]) -> SafeString:
     """As `of_version`, each step coloured by how it stands."""
-    return _drawn(
-        Definition.model_validate(version.definition), {step.name: step.undo or step.status for step in steps}
-    )
+    words = {step.name: _UNDOS[UndoState(step.undo)] if step.undo else step.status for step in steps}
+    return _drawn(Definition.model_validate(version.definition), words)
 
 
 def changes(before: PlaybookVersion, after: PlaybookVersion) -> SafeString:
-    """What one version has that another has not, as a unified diff; empty when their texts are the same."""
-    old, new = before.source.splitlines(), after.source.splitlines()
+    """What one version has that another has not, as a unified diff; empty when they say the same."""
+    # Written anew, so that a change of indentation or quotes is none.
+    old, new = (written(version.definition).splitlines() for version in (before, after))
     lines = difflib.unified_diff(old, new, f"version {before.number}", f"version {after.number}", lineterm="")
-    kinds = ((_KINDS.get(line[:1], "same"), line) for line in lines)
+    kinds = ((_KINDS.get(line[:1], "same") if number > 1 else "place", line) for number, line in enumerate(lines))
     return format_html_join("", '<span class="au-diff-{}">{}\n</span>', kinds)
 
 

@@ -26,8 +26,8 @@ _lock = threading.Lock()
 _store: BreakerStore | None = None
 
 
-def get(name: str, settings: BreakerSettings) -> Breaker:
-    """The breaker of that name, made at the first call; `settings` replace what it had."""
+def get(name: str, settings: BreakerSettings, *, detail: str = "Agent service unavailable") -> Breaker:
+    """The breaker of that name, made at the first call; `settings` replace what it had. `detail` is what it says while it refuses."""
     global _store
     with _lock:
         breaker = _breakers.get(name)
@@ -35,7 +35,12 @@ def get(name: str, settings: BreakerSettings) -> Breaker:
             if _store is None:
                 _store = BreakerStore(client(Purpose.REQUEST))
             breaker = _breakers[name] = Breaker(
-                name, settings, store=_store, on_transition=_tell, counts_as_failure=_is_callees_fault
+                name,
+                settings,
+                store=_store,
+                detail=detail,
+                on_transition=_tell,
+                counts_as_failure=_is_callees_fault,
             )
     breaker.settings = settings
     return breaker
