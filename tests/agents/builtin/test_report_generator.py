@@ -23,6 +23,7 @@ SECTIONS = [
     "Findings",
     "Actions taken",
     "Actions pending",
+    "Tasks",
     "Open questions",
     "Confidence",
 ]
