@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('agents', '0005_model_wording'),
+        ('agents', "0007_model_wording"),
     ]
 
     operations = [
