@@ -252,8 +252,6 @@ SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
     "POSTPROCESSING_HOOKS": ["aurora.rest.openapi.with_shared_parts"],
-    "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }
 RATE_LIMITS = {
     "general": env.rate("AURORA_RATE_GENERAL", "100/60"),

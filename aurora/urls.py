@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, URLResolver, include, path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
-from drf_spectacular.views import SpectacularSwaggerView
 
 from aurora.observability import health, metrics
-from aurora.rest import api, openapi
-
-_PUBLIC_PAGE: dict[str, Any] = {
-    "permission_classes": [],
-    "authentication_classes": [],
-    "http_method_names": ["get", "head"],
-}
+from aurora.rest import api, docs, openapi
 
 
 def _read_only(view: Callable[[HttpRequest], HttpResponse]) -> Callable[..., HttpResponse]:
@@ -51,7 +43,7 @@ urlpatterns = [
     path("metrics", _read_only(metrics.scrape)),
     path("api/v1/", include(_API_V1)),
     path("api/schema", _read_only(openapi.schema), name="schema"),
-    path("api/docs", SpectacularSwaggerView.as_view(**_PUBLIC_PAGE)),
+    path("api/docs", _read_only(docs.page)),
     path("admin/", admin.site.urls),
     path("", include("agents.page_urls")),
     path("", include("realtime.page_urls")),

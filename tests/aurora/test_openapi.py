@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import chain
 from typing import get_args
 
@@ -51,6 +52,13 @@ def test_it_is_served_as_json_to_everybody():
     answer = ApiClient().get("/api/schema", HTTP_ACCEPT="text/html")
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, "application/json")
     assert json.loads(answer.content) == document()
+
+
+def test_no_script_runs_on_the_page_that_shows_it_but_files_of_ours():
+    answer = ApiClient().get("/api/docs")
+    policy = dict(part.strip().split(" ", 1) for part in answer.headers["Content-Security-Policy"].split(";"))
+    assert (policy["default-src"], policy["script-src"], policy["connect-src"]) == ("'none'", "'self'", "'self'")
+    assert re.findall(r"<script(?! src=\"/static/[^\"]+\"></script>)", answer.content.decode()) == []
 
 
 def test_the_page_that_shows_it_loads_nothing_from_elsewhere():
