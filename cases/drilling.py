@@ -15,7 +15,8 @@ import orjson
 from cases.models import Alert, AlertSighting
 
 SENDERS, READERS = 4, 2
-SEND_EVERY, READ_EVERY = 0.1, 0.8
+SEND_EVERY, READ_EVERY, ASK_EVERY = 0.1, 0.8, 6.0
+"""Seconds. Agents are asked as often as the default limit lets one caller (`AURORA_RATE_INVESTIGATIONS`)."""
 TIMEOUT_SECONDS = 10.0
 STORED, ACCEPTED = (200, 201), (200, 201, 202)
 _EXPECTED = (*ACCEPTED, 429, 503)
@@ -23,13 +24,15 @@ _EXPECTED = (*ACCEPTED, 429, 503)
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One call as its caller saw it. `status` is 0 when there was no answer; `number` is the alert's, None for a read."""
+    """One call as its caller saw it. `status` is 0 when there was no answer; `number` is the alert's, None for a read and for a question."""
 
     began: float
     seconds: float
     status: int
     number: int | None
     is_shaped: bool
+    is_question: bool = False
+    """To an agent."""
 
     @property
     def is_wrong(self) -> bool:
@@ -58,12 +61,16 @@ class Traffic:
     address: str
     key: str
     source: str
+    agent_type: str | None = None
+    """An agent to be asked meanwhile."""
     seen: list[Seen] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
 
     def start(self) -> None:
         callers = [(self._send, number) for number in range(SENDERS)] + [(self._read, 0)] * READERS
+        if self.agent_type:
+            callers.append((self._question, 0))
         self._threads = [threading.Thread(target=call, args=(number,), daemon=True) for call, number in callers]
         for thread in self._threads:
             thread.start()
@@ -100,14 +107,33 @@ class Traffic:
                 self._call(client, "GET", "/alerts?limit=10", None)
                 self._stop.wait(READ_EVERY)
 
+    def _question(self, _number: int) -> None:
+        """About one of the drill's own alerts, for most agents answer to no prompt alone."""
+        with self._client() as client:
+            while not (alert := self._an_alert(client)) and not self._stop.is_set():
+                self._stop.wait(SEND_EVERY)
+            body = {"agent_type": self.agent_type, "prompt": "Is this a drill?", "alert_id": alert}
+            while not self._stop.is_set():
+                self._call(client, "POST", "/orchestrator/dispatch", None, json=body)
+                self._stop.wait(ASK_EVERY)
+
+    def _an_alert(self, client: httpx.Client) -> str | None:
+        try:
+            items = client.get("/alerts", params={"source": self.source, "limit": 1}).raise_for_status().json()["items"]
+        except httpx.HTTPError:
+            return None
+        return str(items[0]["id"]) if items else None
+
     def _call(self, client: httpx.Client, method: str, path: str, number: int | None, **options: Any) -> None:
+        is_question = path == "/orchestrator/dispatch"
         began = time.monotonic()
         try:
             answer = client.request(method, path, **options)
-            status, is_shaped = answer.status_code, _is_shaped(answer, is_list=number is None)
+            named = "output" if is_question else "items" if number is None else "id"
+            status, is_shaped = answer.status_code, _is_shaped(answer, named)
         except httpx.HTTPError:
             status, is_shaped = 0, True
-        self.seen.append(Seen(began, time.monotonic() - began, status, number, is_shaped))
+        self.seen.append(Seen(began, time.monotonic() - began, status, number, is_shaped, is_question))
 
     def _client(self) -> httpx.Client:
         headers = {"X-API-Key": self.key}
@@ -134,7 +160,15 @@ def first_good_read_after(seen: Iterable[Seen], moment: float) -> float | None:
     ends = [
         item.began + item.seconds
         for item in seen
-        if item.number is None and item.began >= moment and item.status in STORED
+        if item.number is None and not item.is_question and item.began >= moment and item.status in STORED
+    ]
+    return min(ends) - moment if ends else None
+
+
+def answered_again_after(seen: Iterable[Seen], moment: float) -> float | None:
+    """Seconds from `moment` to the agent's first answer to a question that was asked then or later; None so far."""
+    ends = [
+        item.began + item.seconds for item in seen if item.is_question and item.began >= moment and item.status == 200
     ]
     return min(ends) - moment if ends else None
 
@@ -146,8 +180,8 @@ def _stored(source: str) -> Counter[int]:
     return Counter(int(raw) for raw in (*first, *again))
 
 
-def _is_shaped(answer: httpx.Response, *, is_list: bool) -> bool:
-    """Whether the body is of the contract's shape."""
+def _is_shaped(answer: httpx.Response, named: str) -> bool:
+    """Whether the body is of the contract's shape: an error, a receipt, or what has the field that is `named`."""
     try:
         body = orjson.loads(answer.content)
     except orjson.JSONDecodeError:
@@ -156,4 +190,4 @@ def _is_shaped(answer: httpx.Response, *, is_list: bool) -> bool:
         return False
     if answer.status_code >= 400:
         return set(body) == {"detail"}
-    return bool({"items" if is_list else "receipt" if answer.status_code == 202 else "id"} & set(body))
+    return ("receipt" if answer.status_code == 202 else named) in body

@@ -110,7 +110,7 @@ class RunningGroup:
         client.post("/admin/login/", data=form, headers={"Referer": f"{self.base}/admin/login/"}).raise_for_status()
         return client
 
-    def run(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, stdin: str | None = None, seconds: float = 60) -> subprocess.CompletedProcess[str]:
         """A management command beside the running group."""
         return subprocess.run(
             [sys.executable, "manage.py", *arguments],
@@ -119,7 +119,7 @@ class RunningGroup:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=seconds,
             check=False,
         )
 

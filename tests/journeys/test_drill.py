@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+import httpx
 import pytest
 
 from tests.group import ROOT, RunningGroup
@@ -18,6 +19,26 @@ def test_a_drill_takes_a_part_down_and_loses_nothing(group: RunningGroup, part):
     done = group.run("drill", part, "--seconds", "2")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "lost 0, doubled 0, answers that were none of the contract's 0" in done.stdout
+
+
+def test_a_drill_kills_an_agents_process_and_leaves_the_agent_as_it_was(group: RunningGroup, api: httpx.Client):
+    for agent in api.get("/agents").json()[
+        "items"
+    ]:  # the one that is drilled is tried again soon after it opened its breaker
+        api.patch(f"/agents/{agent['agent_type']}", json={"reset_timeout": 1}).raise_for_status()
+    before = _configured(api)
+    done = group.run("drill", "agent", "--seconds", "8", seconds=180)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "lost 0, doubled 0, answers that were none of the contract's 0" in done.stdout
+    assert _configured(api) == before
+    assert not group.members("serve_agent")
+    states = {agent["breaker"]["state"] for agent in api.get("/agents").json()["items"]}
+    assert states == {"closed"}
+
+
+def _configured(api: httpx.Client) -> list[tuple[str, str, str | None]]:
+    agents = api.get("/agents").json()["items"]
+    return [(agent["agent_type"], agent["transport"], agent["endpoint"]) for agent in agents]
 
 
 @pytest.mark.parametrize(

@@ -27,11 +27,11 @@ from aurora.identity import api_keys
 from aurora.ids import new_id
 from aurora.observability.probe import LOOPBACK_OF
 from cases import drilling
+from cases.drilled_agent import DrilledAgent, NoAgent, drilled_agent
 
 BEFORE_SECONDS, AFTER_SECONDS = 2.0, 2.0
 PATIENCE_SECONDS = 90.0
 """What the product is given to come back, the spool to empty, and the groups to catch up."""
-AGENT = "security_analyst"
 
 _ACTOR = actors.system("drill")
 
@@ -51,21 +51,33 @@ class Command(BaseCommand):
         )
         connection.close()  # this command's own must not be among what breaks
         try:
-            self._drill(options["part"], options["seconds"], key)
+            if options["part"] == "agent":
+                with drilled_agent(_address(), key) as agent:
+                    self._drill("agent", options["seconds"], key, agent)
+            else:
+                self._drill(options["part"], options["seconds"], key)
+        except NoAgent as error:
+            raise CommandError(str(error)) from None
         finally:
             api_keys.revoke(key_id=row.id, actor=_ACTOR)
 
-    def _drill(self, part: str, seconds: float, key: str) -> None:
-        traffic = drilling.Traffic(_address(), key, source=f"drill-{new_id().hex[-12:]}")
+    def _drill(self, part: str, seconds: float, key: str, agent: DrilledAgent | None = None) -> None:
+        asked = agent.agent_type if agent else None
+        traffic = drilling.Traffic(_address(), key, source=f"drill-{new_id().hex[-12:]}", agent_type=asked)
         traffic.start()
         try:
             time.sleep(BEFORE_SECONDS)
-            with _down(part, key):
+            with _agent_killed(agent) if agent else _down(part):
                 down_at = time.monotonic()
                 self.stdout.write(f"{part} is down; traffic goes on for {seconds:g} s")
                 time.sleep(seconds)
             back_at = time.monotonic()
-            caught_up = _until(lambda: _has_caught_up(key))
+            caught_up = _until(
+                lambda: (
+                    _has_caught_up(key)
+                    and (agent is None or drilling.answered_again_after(traffic.seen, back_at) is not None)
+                )
+            )
             time.sleep(AFTER_SECONDS)
         finally:
             traffic.stop()
@@ -102,9 +114,7 @@ def _require_drillable(part: str) -> None:
         raise CommandError(f"nothing runs in {settings.DATA_DIR}: start `manage.py up` first")
 
 
-def _down(part: str, key: str) -> AbstractContextManager[None]:
-    if part == "agent":
-        return _agent_refused(key)
+def _down(part: str) -> AbstractContextManager[None]:
     sockets = locations.socket_dir(settings.DATA_DIR)
     servers: dict[str, Server] = {
         "postgres": Postgres(settings.DATA_DIR / "postgres", sockets),
@@ -127,18 +137,13 @@ def _killed(name: str, process: Callable[[], int | None]) -> Iterator[None]:
 
 
 @contextmanager
-def _agent_refused(key: str) -> Iterator[None]:
-    """The breaker of an agent is forced open: nobody reaches it."""
-    _command_breaker(key, "force_open")
+def _agent_killed(agent: DrilledAgent) -> Iterator[None]:
+    """Its process is killed as a crash would, and begun again at the end of the block."""
+    agent.kill()
     try:
         yield
     finally:
-        _command_breaker(key, "reset")
-
-
-def _command_breaker(key: str, action: str) -> None:
-    url = f"{_address()}/api/v1/agents/{AGENT}/breaker"
-    httpx.post(url, json={"action": action}, headers={"X-API-Key": key}, timeout=10).raise_for_status()
+        agent.start()
 
 
 def _until(condition: Callable[[], bool]) -> float | None:
