@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 import apprise
 from pydantic import Field
@@ -30,6 +30,9 @@ _OWN = frozenset(
     }
 )
 """Services at an address of the operator's, which has to be an allowed one."""
+_PLAIN = frozenset(name for name in _OWN if not name.endswith("s"))
+"""Those that are told without TLS: at the very address that was looked at, for their name may lead elsewhere the next time. With TLS
+it is the certificate that says who answers."""
 
 
 class Settings(ConnectorSettings):
@@ -64,9 +67,20 @@ def _rooms(urls: Iterable[str]) -> apprise.Apprise:
     for url in urls:
         parts = urlsplit(url)
         if parts.scheme in _OWN:
-            http.allowed_address(parts.hostname or "", parts.port or 443)
+            address = http.allowed_address(parts.hostname or "", parts.port or 443)
+            url = _at(address, parts) if parts.scheme in _PLAIN else url
         elif parts.scheme not in _HOSTED:
             raise Invalid(f"Rooms of the kind {parts.scheme}:// are not allowed")
         if not rooms.add(url):
             raise Invalid(f"This is no address of a {parts.scheme} room")
+    for room in rooms:
+        # Whatever its address says: a redirect leads where nobody has looked, and without its certificate a name says nothing.
+        room.redirects, room.verify_certificate = False, True
     return rooms
+
+
+def _at(address: http.Address, parts: SplitResult) -> str:
+    host = f"[{address}]" if address.version == 6 else str(address)
+    userinfo, at, _ = parts.netloc.rpartition("@")
+    port = f":{parts.port}" if parts.port else ""
+    return urlunsplit(parts._replace(netloc=f"{userinfo}{at}{host}{port}"))

@@ -18,8 +18,10 @@ from aurora.errors import Invalid
 
 MOST_BYTES = 1024 * 1024
 _MAY_PASS = frozenset({408, 425, 429})
-# Ways to write an IPv4 address as an IPv6 one, which a gateway may undo.
-_TRANSLATED = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32")))
+# Ways to write an IPv4 address as an IPv6 one, which a gateway may undo; and what was once a site's own.
+_TRANSLATED = tuple(
+    map(ipaddress.ip_network, ("::/96", "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "fec0::/10"))
+)
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -39,7 +41,10 @@ def send(
     ca_pem: str = "",
 ) -> tuple[int, bytes]:
     """One request; the status and the body of what was answered, be it a refusal. Raises Invalid for an address that is not allowed, OSError."""
-    parts = httpx.URL(url)
+    try:
+        parts = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise Invalid(f"{url[:200]} is no HTTP address: {error}") from None
     if parts.scheme not in ("http", "https") or not parts.host or parts.userinfo:
         raise Invalid(f"{url[:200]} is no HTTP address")
     address = allowed_address(parts.host, parts.port or (443 if parts.scheme == "https" else 80))

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
+from typing import Any
 
 import orjson
 import pytest
 from aiosmtpd.controller import Controller
 
 from agents.playbooks import connectors
-from agents.playbooks.actions import http
+from agents.playbooks.actions import chat, http
 from agents.playbooks.actions.contract import Order
 from agents.playbooks.definition import Retry
 from agents.playbooks.models import Connector, Delivery
@@ -30,7 +32,7 @@ SECRET = "a-secret-of-twenty-one"
 class Server:
     """Answers what `answers` holds for a path, else 200 `{}`; keeps what it was sent."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
         self.seen: list[tuple[str, str, dict[str, str], bytes]] = []
         self.answers: dict[str, tuple[int, object]] = {}
         server = self
@@ -53,8 +55,11 @@ class Server:
             def log_message(self, *_: object) -> None:
                 """Quietly."""
 
-        self.httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.httpd.server_port}"
+        class Listener(ThreadingHTTPServer):
+            address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+
+        self.httpd = Listener((host, port), Handler)
+        self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.httpd.server_port}"
 
 
 @pytest.fixture
@@ -173,6 +178,7 @@ def test_nothing_inside_is_reached_unless_it_is_allowed(server, settings):
             "224.0.0.1",
         ),
         *("::1", "fe80::1", "fd00::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "ff02::1"),
+        *("::127.0.0.1", "fec0::1", "::ffff:169.254.169.254", "::", "fe80::1%lo", "2001:db8::1"),
     ],
 )
 def test_no_address_inside_is_public_however_it_is_written(settings, address):
@@ -190,6 +196,77 @@ def test_public_addresses_are(settings):
 def test_what_is_no_plain_http_address_is_refused(url):
     with pytest.raises(Invalid):
         http.send("GET", url, timeout=1)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.1", "2130706433", "0x7f.0.0.1", "0177.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]"],
+)
+def test_nothing_inside_is_reached_however_its_address_is_written(server, settings, host):
+    settings.CONNECTOR_NETWORKS = []
+    with pytest.raises(Invalid, match=r"is no (public|HTTP) address"):
+        http.send("POST", f"http://{host}:{server.httpd.server_port}/", timeout=1)
+    assert server.seen == []
+
+
+def test_an_allowed_ipv6_address_is_reached(settings):
+    settings.CONNECTOR_NETWORKS = ["::1/128"]
+    six = Server("::1")
+    thread = threading.Thread(target=six.httpd.serve_forever)
+    thread.start()
+    try:
+        assert http.send("POST", six.url, timeout=5)[0] == 200
+    finally:
+        six.httpd.shutdown()
+        thread.join()
+        six.httpd.server_close()
+
+
+@pytest.fixture
+def rebinding(monkeypatch) -> list[str]:
+    """A resolver that leads `rebind.test` to an allowed address the first time, and inside from then on; what it was asked."""
+    asked, honest = list[str](), socket.getaddrinfo
+
+    def resolve(host, *rest, **more):
+        if host != "rebind.test":
+            return honest(host, *rest, **more)
+        asked.append(host)
+        return honest("127.0.0.1" if len(asked) == 1 else "127.0.0.2", *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    return asked
+
+
+@pytest.mark.parametrize("kind", ["webhook", "chat"])
+def test_a_name_that_leads_inside_the_second_time_is_not_asked_twice(server, settings, rebinding, kind):
+    settings.CONNECTOR_NETWORKS = ["127.0.0.1/32"]
+    inside = Server("127.0.0.2", server.httpd.server_port)
+    thread = threading.Thread(target=inside.httpd.serve_forever)
+    thread.start()
+    try:
+        place = f"rebind.test:{server.httpd.server_port}/room"
+        webhook: dict[str, Any] = {"url": f"http://{place}", "secret": SECRET}
+        given = webhook if kind == "webhook" else {"urls": [f"json://{place}"]}
+        connector = connectors.configure(name="x", kind=kind, changes={"settings": given}, actor=OPERATOR)
+        outcome = _act(connector, _order("notify", parameters={"text": "T"}))
+    finally:
+        inside.httpd.shutdown()
+        thread.join()
+        inside.httpd.server_close()
+    assert (outcome.status, len(server.seen), inside.seen, len(rebinding)) == ("completed", 1, [], 1)
+
+
+def test_a_room_that_redirects_is_not_followed(server):
+    server.answers["/room"] = (302, server.url + "/elsewhere")
+    url = server.url.replace("http://", "json://") + "/room?redirect=yes"
+    connector = connectors.configure(name="chat", kind="chat", changes={"settings": {"urls": [url]}}, actor=OPERATOR)
+    assert _act(connector, _order("notify", parameters={"text": "T"})).status == "failed"
+    assert [path for _, path, _, _ in server.seen] == ["/room"]
+
+
+def test_no_room_is_told_without_its_certificate(server):
+    [room] = chat._rooms([f"jsons://127.0.0.1:{server.httpd.server_port}/room?verify=no"])
+    assert room.verify_certificate is True
 
 
 class Mailbox:
