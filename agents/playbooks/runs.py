@@ -172,13 +172,14 @@ def advance(execution: Execution, steps: list[ExecutionStep] | None = None, news
     else:
         queued = _queue_next_undo(steps) if execution.course == Course.UNDO else []
         is_over = not any(step.undo in IN_FLIGHT_UNDOS for step in steps)
-    outbox.announce(*news)
     if is_over:
+        outbox.announce(*news)
+        news = ()
         _conclude(execution, steps)
     else:
         execution.status = _status_of(execution, steps)
         execution.save(update_fields=["status", "settled_count"])
-    outbox.announce(*queued, events.execution_updated(execution, steps))
+    outbox.announce(*news, *queued, events.execution_updated(execution, steps))
 
 
 def note(
