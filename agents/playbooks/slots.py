@@ -2,7 +2,7 @@
 
 Per site (an installation is one) one isolation, one revocation and one credential reset are in flight. A host is isolated by one run at a time, and
 stays that run's until the run has ended: were another to isolate it meanwhile, the first one's rollback would reconnect it. Of a connector, as
-many calls run at once as it is configured for.
+many calls run at once as it is configured for, unless its target is our own database.
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
+from agents.playbooks.connectors import OWN
 from agents.playbooks.models import ActionSlot, Connector, Execution, ExecutionStep
 
+_OURS = frozenset(kind for kind, _ in OWN)
+"""Connectors whose target is our own database, which needs no protection from too many calls at once."""
 _ONE_AT_A_SITE = frozenset({"isolate_host", "revoke_certificate", "disable_user"})
 _TAKE = f"""
     INSERT INTO {ActionSlot._meta.db_table} (name, step_id, is_for_run, taken_at) VALUES (%s, %s, %s, now())
@@ -46,6 +49,8 @@ def take(step: ExecutionStep, connector: Connector) -> str:
     Names are taken in their order, and one that another transaction is just taking is waited for: no two steps wait for each other.
     """
     fixed = sorted(_fixed(step))
+    if connector.kind in _OURS and not fixed:
+        return ""
     busy = f"a free call of {connector.name}"
     if not fixed:
         return "" if _has_a_call(step, connector) else busy
@@ -54,7 +59,7 @@ def take(step: ExecutionStep, connector: Connector) -> str:
             for name, is_for_run in fixed:
                 if not _has(name, step, is_for_run=is_for_run):
                     raise _TakenError(name)
-            if not _has_a_call(step, connector):
+            if connector.kind not in _OURS and not _has_a_call(step, connector):
                 raise _TakenError(busy)
     except _TakenError as taken:
         return str(taken)
