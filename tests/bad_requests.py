@@ -52,7 +52,8 @@ def bodies(schema: Json, example: Json) -> Iterator[tuple[str, bytes]]:
     yield "an unknown field", _object(fields | {"unknown_field": "1"})
     yield "an unknown field with half a surrogate pair in its name", _object(fields | {r"un\ud800known": "1"})
     yield "an unknown field with NUL in its name", _object(fields | {r"un\u0000known": "1"})
-    for name, described in schema.get("properties", {}).items():
+    properties = _properties(schema)
+    for name, described in properties.items():
         yield f"no {name}", _object({other: value for other, value in fields.items() if other != name})
         for kind, value in {**VALUES, **_beyond(described)}.items():
             yield f"{kind} as {name}", _object(fields | {name: value})
@@ -62,7 +63,7 @@ def bodies(schema: Json, example: Json) -> Iterator[tuple[str, bytes]]:
         name, value = next(iter(fields.items()))
         yield "a field twice", b'{"%s": 7, %s' % (name.encode(), _object(fields)[1:])
         yield "a field twice, at last wrong", b'%s, "%s": 7}' % (_object(fields)[:-1], name.encode())
-        yield "many faults", _object(dict.fromkeys(schema["properties"], "7"))
+        yield "many faults", _object(dict.fromkeys(properties, "7"))
 
 
 def queries(schema: Json) -> Iterator[tuple[str, dict[str, str]]]:
@@ -95,6 +96,13 @@ def _strange(whole: bytes) -> Iterator[tuple[str, bytes]]:
     yield "a byte order mark", b'\xef\xbb\xbf{"unknown": 1}'
     yield "Latin-1", b'{"unknown": "caf\xe9"}'
     yield "a surrogate pair in UTF-8", b'{"unknown": "\xed\xa0\x80"}'
+
+
+def _properties(schema: Json) -> dict[str, Json]:
+    """Of all the forms that the object may have."""
+    return {
+        name: field for form in (schema, *schema.get("anyOf", ())) for name, field in form.get("properties", {}).items()
+    }
 
 
 def _may_be_an_array(described: Json) -> bool:

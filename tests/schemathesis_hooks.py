@@ -16,13 +16,9 @@ ANOTHER = "analyst"
 _DOMAINS_OWN = {"value_error", "cursor_parsing"}
 _UNREADABLE = _DOMAINS_OWN | {"json_invalid", "missing"}
 _TAKES_FOREIGN_BODIES = ("/api/v1/ingest/", "/api/v1/iocs/import")
-_CHECKED_BY_WHAT_IT_IS = (
-    "/api/v1/playbooks",
-    "/api/v1/playbooks/{playbook_id}",
-    "/api/v1/connectors",
-    "/api/v1/connectors/{connector_id}",
-)
-"""A definition may come as the text of a file, and the settings of a connector are its kind's: their own models refuse."""
+_OTHER_LANGUAGES = (["body", "source"], ["body", "settings"])
+"""What is in them no schema of the call can say: a text of YAML is a text, and what a connector's settings are, its kind says, which `PATCH` finds
+only in the row."""
 
 
 @schemathesis.serializer("application/x-ndjson", "text/csv", "application/stix+json")
@@ -39,13 +35,14 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
 @schemathesis.check
 def only_the_domain_refuses_what_the_schema_allows(ctx: Any, response: Any, case: Any) -> bool | None:
     """schemathesis's own check, but for refusals of what no schema can say: a password that is too common, an address that is none."""
-    if response.status_code == 400 and (
-        case.path in _CHECKED_BY_WHAT_IT_IS or _is_of_the_domain(response.json()["detail"], case.path)
-    ):
+    if response.status_code == 400 and _is_of_the_domain(response.json()["detail"], case.path):
         return None
     return positive_data_acceptance(ctx, response, case)
 
 
 def _is_of_the_domain(faults: list[dict[str, Any]], path: str) -> bool:
     allowed = _UNREADABLE if path.startswith(_TAKES_FOREIGN_BODIES) else _DOMAINS_OWN
-    return all(fault["type"] in allowed or fault["loc"][-1] == "occurred_at" for fault in faults)
+    return all(
+        fault["type"] in allowed or fault["loc"][-1] == "occurred_at" or fault["loc"][:2] in _OTHER_LANGUAGES
+        for fault in faults
+    )

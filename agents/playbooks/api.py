@@ -10,7 +10,7 @@ from rest_framework.response import Response
 
 from agents.playbooks import answers, authoring, events, executions
 from agents.playbooks.models import Execution, Playbook, PlaybookVersion
-from agents.playbooks.schemas import CancelIn, ExecuteIn, ExecutionQuery, PlaybookBody
+from agents.playbooks.schemas import CancelIn, ExecuteIn, ExecutionQuery, PlaybookBody, PlaybookPatch
 from aurora.rest.calls import Call
 from aurora.rest.pagination import page_by_name, page_of
 from aurora.rest.schemas import Page, PageQuery
@@ -45,14 +45,14 @@ class PlaybookDetail(ApiView):
     permissions = {"GET": "playbooks:read", "PATCH": "playbooks:execute"}
     calls = {
         "GET": Call(answers={200: answers.PlaybookDetailAnswer}),
-        "PATCH": Call(body=PlaybookBody, answers={200: answers.PlaybookDetailAnswer}),
+        "PATCH": Call(body=PlaybookPatch, answers={200: answers.PlaybookDetailAnswer}),
     }
 
     def get(self, request: Request, playbook_id: str) -> Response:
         return Response(_detail(authoring.find(uuid_of(playbook_id))))
 
     def patch(self, request: Request, playbook_id: str) -> Response:
-        key, changes = uuid_of(playbook_id), self.body(PlaybookBody).model_dump(exclude_unset=True)
+        key, changes = uuid_of(playbook_id), self.body(PlaybookPatch).model_dump(exclude_unset=True)
         return Response(_detail(authoring.edit_playbook(playbook_id=key, changes=changes, actor=self.actor)))
 
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_val
 from agents.playbooks import expressions, templates
 from agents.playbooks.catalog import ACTIONS, Risk
 from aurora.errors import Invalid
+from aurora.rest.schemas import Number, Whole
 from aurora.texts import require_storable
 
 T = TypeVar("T")
@@ -28,8 +29,8 @@ class _Part(BaseModel):
 class Retry(_Part):
     """`attempts` calls in all; the pause before the second is `base_seconds`, and doubles."""
 
-    attempts: int = Field(1, ge=1, le=10)
-    base_seconds: float = Field(1.0, ge=0, le=60)
+    attempts: Whole = Field(1, ge=1, le=10)
+    base_seconds: Number = Field(1.0, ge=0, le=60)
 
 
 class Rollback(_Part):
@@ -49,7 +50,7 @@ class Step(_Part):
     action: ActionWord
     parameters: dict[str, Any] = {}
     condition: str = Field("", max_length=expressions.LONGEST)
-    timeout: float = Field(30.0, ge=0.1, le=600, description="Seconds that one attempt may take.")
+    timeout: Number = Field(30.0, ge=0.1, le=600, description="Seconds that one attempt may take.")
     retry: Retry = Retry()
     on_failure: Literal["stop", "continue", "rollback"] = "stop"
     rollback: Rollback | None = None

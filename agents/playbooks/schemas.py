@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, cast
 from uuid import UUID
 
-from pydantic import ConfigDict, Field, StringConstraints, field_validator
+from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter, field_validator
+from pydantic.annotated_handlers import GetJsonSchemaHandler
+from pydantic_core.core_schema import CoreSchema
 
 from agents.playbooks.catalog import ACTIONS
+from agents.playbooks.definition import Definition
 from agents.playbooks.states import ApprovalStatus, ConnectorKind, ExecutionStatus
 from aurora.rest.schemas import Body, Flag, PageQuery, Text, Whole, one_of
 from aurora.texts import require_storable
@@ -28,6 +31,19 @@ Condition = Annotated[
 ]
 Parameters = dict[str, Any]
 
+
+class _As:
+    """Tells of a field what the definition takes under that name. It is checked there, as a whole."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get_pydantic_json_schema__(self, _core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        field = Definition.model_fields[self.name]
+        kind: Any = Annotated[cast(Any, field.annotation), *field.metadata] if field.metadata else field.annotation
+        return handler(TypeAdapter(kind).core_schema)
+
+
 _DRILL: Any = {
     "name": "drill",
     "title": "A drill",
@@ -36,15 +52,16 @@ _DRILL: Any = {
 
 
 class PlaybookBody(Body):
-    """`POST` and `PATCH /playbooks`: a definition's fields, or its text as `source`; what they hold is checked as a definition."""
+    """`POST /playbooks`: a definition's fields, or its text as `source`; what they hold is checked as a definition."""
 
+    needed: ClassVar[tuple[str, ...]] = ("name", "steps")
     model_config = ConfigDict(json_schema_extra={"examples": [_DRILL]})
 
-    name: Any = None
-    title: Any = None
-    description: Any = None
-    trigger: Any = None
-    steps: Any = None
+    name: Annotated[Any, _As("name")] = None
+    title: Annotated[Any, _As("title")] = None
+    description: Annotated[Any, _As("description")] = None
+    trigger: Annotated[Any, _As("trigger")] = None
+    steps: Annotated[Any, _As("steps")] = None
     source: Annotated[Text, Field(max_length=262_144)] | None = None
     enabled: Flag = True
 
@@ -52,6 +69,26 @@ class PlaybookBody(Body):
     @classmethod
     def _can_be_stored(cls, value: Any) -> Any:
         return require_storable(value)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Either the one or the other: two closed objects."""
+        reference = handler(core_schema)
+        schema = handler.resolve_ref_schema(reference)
+        fields = schema.pop("properties")
+        for name in fields.keys() - {"enabled"}:
+            fields[name].pop("default")  # there is none: null is refused
+        text, enabled = fields.pop("source")["anyOf"][0], fields["enabled"]
+        closed = {name: schema.pop(name) for name in ("type", "additionalProperties")}
+        as_text = closed | {"properties": {"source": text, "enabled": enabled}, "required": ["source"]}
+        schema["anyOf"] = [closed | {"properties": fields, "required": list(cls.needed)}, as_text]
+        return reference
+
+
+class PlaybookPatch(PlaybookBody):
+    """`PATCH /playbooks/{id}`: as `POST`, but what is absent stays."""
+
+    needed: ClassVar[tuple[str, ...]] = ()
 
 
 class ExecuteIn(Body):

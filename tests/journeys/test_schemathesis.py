@@ -33,6 +33,8 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGroup]:
         pytest.param("admin", EACH_CALL, id="admin: each call"),
         pytest.param("admin", CHAINS, id="admin: chains of calls"),
         pytest.param("analyst", EXAMPLES, id="analyst: examples"),
+        pytest.param("operator", EXAMPLES, id="operator: examples"),
+        pytest.param("viewer", EXAMPLES, id="viewer: examples"),
         pytest.param("api_service", EXAMPLES, id="api_service: examples"),
     ],
 )
