@@ -25,8 +25,11 @@ if held then
       '(%d+)\n(%d+)\n(%d+)\n(%d+)\n(%d+)([^\n]*)\n(.*)$')
   if not version then return redis.error_reply('not the state of a breaker') end
   version, generation, failure_count, forced = tonumber(version), tonumber(generation), tonumber(failure_count), forced == '1'
-  opened_at, probe_at, wait = tonumber(opened_at), tonumber(probe_at), tonumber(wait)
-  trips, reopened = tonumber(trips), tonumber(reopened)
+  if status == 'closed' then
+    opened_at, probe_at, wait = nil, nil, nil
+  else
+    opened_at, probe_at, wait = tonumber(opened_at), tonumber(probe_at), tonumber(wait)
+  end
 else
   version, status, generation, failure_count, forced, trips, reopened = 0, 'closed', 0, 0, false, 0, 0
   successes, failures, rejected, window, last_error = 0, 0, 0, '', ''
@@ -60,108 +63,114 @@ end
 
 local before, before_forced = status, forced
 
-local function close()
-  status, generation, failure_count, forced, opened_at, probe_at, wait, reopened =
-    'closed', next_version, 0, false, nil, nil, nil, 0
-  window = ''
-  changed, news = true, true
-end
+-- What an outage mostly consists of, one failure more of several: before the functions below, whose making costs as much as all the rest.
+if event == 'fail' and status == 'closed' and call == generation and not forced and ARGV[17] == '' and failure_count + 1 < tonumber(ARGV[4]) then
+  news = news or failure_count == 0
+  failure_count, last_error, changed = failure_count + 1, ARGV[3], true
+else
+  local function close()
+    status, generation, failure_count, forced, opened_at, probe_at, wait, reopened =
+      'closed', next_version, 0, false, nil, nil, nil, 0
+    window = ''
+    changed, news = true, true
+  end
 
-local function open(open_for)
-  status, generation, opened_at, wait = 'open', next_version, now, open_for
-  probe_at = wait and now + wait
-  window = ''
-  changed, news = true, true
-end
+  local function open(open_for)
+    status, generation, opened_at, wait = 'open', next_version, now, open_for
+    probe_at = wait and now + wait
+    window = ''
+    changed, news = true, true
+  end
 
--- The full time, or growing with each failed probe up to the longest, and then a tenth longer at most, by chance.
-local function open_time()
-  local base, longest = tonumber(ARGV[5]), tonumber(ARGV[7])
-  if longest <= base then return base end
-  return math.floor(math.min(base * 2 ^ math.min(reopened, 32), longest) * (1 + tonumber(ARGV[8]) / 10))
-end
+  -- The full time, or growing with each failed probe up to the longest, and then a tenth longer at most, by chance.
+  local function open_time()
+    local base, longest = tonumber(ARGV[5]), tonumber(ARGV[7])
+    if longest <= base then return base end
+    return math.floor(math.min(base * 2 ^ math.min(reopened, 32), longest) * (1 + tonumber(ARGV[8]) / 10))
+  end
 
--- Adds a call, and those that succeeded meanwhile, to the window's slot of now; whether a rate is reached. The window is kept as `;slot,calls,failures,slow`
--- for each slot, at the end of the last count's line.
-local function count(calls, failed, slow)
-  if ARGV[17] == '' then return false end
-  local length, least, failure_rate, slow_rate, succeeded = string.match(ARGV[17], '^(%d+),(%d+),(%d+),(%d+),(%d+)$')
-  local slot, rows = math.floor(now / tonumber(length)), {}
-  calls = calls + tonumber(succeeded)
-  local all_calls, all_failed, all_slow = calls, failed, slow
-  for at, c, f, s in string.gmatch(window, ';(%d+),(%d+),(%d+),(%d+)') do
-    at, c, f, s = tonumber(at), tonumber(c), tonumber(f), tonumber(s)
-    if at > slot - 10 then
-      all_calls, all_failed, all_slow = all_calls + c, all_failed + f, all_slow + s
-      if at >= slot then
-        slot, calls, failed, slow = at, calls + c, failed + f, slow + s
-      else
-        rows[#rows + 1] = string.format(';%.0f,%d,%d,%d', at, c, f, s)
+  -- Adds a call, and those that succeeded meanwhile, to the window's slot of now; whether a rate is reached. The window is kept as `;slot,calls,failures,slow`
+  -- for each slot, at the end of the last count's line.
+  local function count(calls, failed, slow)
+    if ARGV[17] == '' then return false end
+    local length, least, failure_rate, slow_rate, succeeded = string.match(ARGV[17], '^(%d+),(%d+),(%d+),(%d+),(%d+)$')
+    local slot, rows = math.floor(now / tonumber(length)), {}
+    calls = calls + tonumber(succeeded)
+    local all_calls, all_failed, all_slow = calls, failed, slow
+    for at, c, f, s in string.gmatch(window, ';(%d+),(%d+),(%d+),(%d+)') do
+      at, c, f, s = tonumber(at), tonumber(c), tonumber(f), tonumber(s)
+      if at > slot - 10 then
+        all_calls, all_failed, all_slow = all_calls + c, all_failed + f, all_slow + s
+        if at >= slot then
+          slot, calls, failed, slow = at, calls + c, failed + f, slow + s
+        else
+          rows[#rows + 1] = string.format(';%d,%d,%d,%d', at, c, f, s)
+        end
       end
     end
+    rows[#rows + 1] = string.format(';%d,%d,%d,%d', slot, calls, failed, slow)
+    window, changed = table.concat(rows), true
+    if all_calls < tonumber(least) then return false end
+    failure_rate, slow_rate = tonumber(failure_rate), tonumber(slow_rate)
+    return (failure_rate > 0 and all_failed * 1000 >= failure_rate * all_calls) or (slow_rate > 0 and all_slow * 1000 >= slow_rate * all_calls)
   end
-  rows[#rows + 1] = string.format(';%.0f,%d,%d,%d', slot, calls, failed, slow)
-  window, changed = table.concat(rows), true
-  if all_calls < tonumber(least) then return false end
-  failure_rate, slow_rate = tonumber(failure_rate), tonumber(slow_rate)
-  return (failure_rate > 0 and all_failed * 1000 >= failure_rate * all_calls) or (slow_rate > 0 and all_slow * 1000 >= slow_rate * all_calls)
-end
 
-if event == 'fail' then
-  if call == generation and not forced then
-    news = news or failure_count == 0
-    failure_count, last_error, changed = failure_count + 1, ARGV[3], true
-    if status ~= 'closed' then
-      reopened = reopened + 1
-      open(open_time())
-    elseif count(1, 1, 0) or failure_count >= tonumber(ARGV[4]) then
-      trips, reopened = trips + 1, 0
-      open(open_time())
-    end
-  end
-elseif event == 'slow' then
-  if call == generation then
-    if status == 'half-open' then
-      close()
-    elseif status == 'closed' then
-      if failure_count > 0 then failure_count, changed, news = 0, true, true end
-      if not forced and count(1, 0, 1) then
-        trips, reopened, last_error = trips + 1, 0, ARGV[3]
+  if event == 'fail' then
+    if call == generation and not forced then
+      news = news or failure_count == 0
+      failure_count, last_error, changed = failure_count + 1, ARGV[3], true
+      if status ~= 'closed' then
+        reopened = reopened + 1
+        open(open_time())
+      elseif count(1, 1, 0) or failure_count >= tonumber(ARGV[4]) then
+        trips, reopened = trips + 1, 0
         open(open_time())
       end
     end
-  end
-elseif event == 'tally' then
-  if call == generation and status == 'closed' then count(0, 0, 0) end
-elseif event == 'succeed' then
-  if call == generation then
-    if status == 'half-open' then
-      close()
-    elseif failure_count > 0 then
-      failure_count, changed, news = 0, true, true
+  elseif event == 'slow' then
+    if call == generation then
+      if status == 'half-open' then
+        close()
+      elseif status == 'closed' then
+        if failure_count > 0 then failure_count, changed, news = 0, true, true end
+        if not forced and count(1, 0, 1) then
+          trips, reopened, last_error = trips + 1, 0, ARGV[3]
+          open(open_time())
+        end
+      end
     end
+  elseif event == 'tally' then
+    if call == generation and status == 'closed' then count(0, 0, 0) end
+  elseif event == 'succeed' then
+    if call == generation then
+      if status == 'half-open' then
+        close()
+      elseif failure_count > 0 then
+        failure_count, changed, news = 0, true, true
+      end
+    end
+  elseif event == 'admit' then
+    if status == 'closed' then
+      admitted = true
+    elseif probe_at and now >= probe_at then
+      wait = tonumber(ARGV[6])
+      status, generation, probe_at = 'half-open', next_version, now + wait
+      admitted, changed, news = true, true, true
+    end
+  elseif event == 'cancel' then
+    if call == generation and status == 'half-open' then
+      probe_at, changed, news = math.min(probe_at, now), true, true
+    end
+  elseif event == 'force_open' then
+    open(nil)
+    forced = true
+  elseif event == 'force_closed' then
+    close()
+    forced = true
+  elseif event == 'reset' then
+    close()
+    last_error = ''
   end
-elseif event == 'admit' then
-  if status == 'closed' then
-    admitted = true
-  elseif probe_at and now >= probe_at then
-    wait = tonumber(ARGV[6])
-    status, generation, probe_at = 'half-open', next_version, now + wait
-    admitted, changed, news = true, true, true
-  end
-elseif event == 'cancel' then
-  if call == generation and status == 'half-open' then
-    probe_at, changed, news = math.min(probe_at, now), true, true
-  end
-elseif event == 'force_open' then
-  open(nil)
-  forced = true
-elseif event == 'force_closed' then
-  close()
-  forced = true
-elseif event == 'reset' then
-  close()
-  last_error = ''
 end
 
 if changed then version = next_version end
@@ -170,15 +179,17 @@ if has_counts then
   successes, failures, rejected = successes + ARGV[14], failures + ARGV[15], rejected + ARGV[16]
 end
 
-local function text(number)
-  return number and string.format('%.0f', number) or ''
-end
+local opened, probed, opened_ago, probe_in, waiting = '', '', '', '', ''
+if opened_at then opened, opened_ago = string.format('%d', opened_at), string.format('%d', opened_at - now) end
+if probe_at then probed, probe_in = string.format('%d', probe_at), string.format('%d', probe_at - now) end
+if wait then waiting = string.format('%d', wait) end
 
-local head = string.format('%.0f\n%s\n%.0f\n%d\n%s\n', version, status, generation, failure_count, forced and '1' or '0')
-local counted = string.format('%d\n%d\n%d\n%d\n%d', trips, reopened, successes, failures, rejected)
+local flag = forced and '1' or '0'
 if changed or has_counts then
-  redis.call('SET', KEYS[1], head .. text(opened_at) .. '\n' .. text(probe_at) .. '\n' .. text(wait) .. '\n' .. counted .. window .. '\n' .. last_error)
+  redis.call('SET', KEYS[1], string.format('%d\n%s\n%d\n%d\n%s\n%s\n%s\n%s\n%d\n%d\n%d\n%d\n%d%s\n', version, status, generation, failure_count,
+    flag, opened, probed, waiting, trips, reopened, successes, failures, rejected, window) .. last_error)
 end
-local view = ARGV[10] .. '\n' .. head .. text(opened_at and now - opened_at) .. '\n' .. text(probe_at and probe_at - now) .. '\n' .. counted .. '\n' .. last_error
+local view = ARGV[10] .. string.format('\n%d\n%s\n%d\n%d\n%s\n%s\n%s\n%d\n%d\n%d\n%d\n%d\n', version, status, generation, failure_count,
+  flag, opened_ago, probe_in, trips, reopened, successes, failures, rejected) .. last_error
 if news then redis.call('PUBLISH', ARGV[9], view) end
 return {admitted and 1 or 0, (before ~= status or before_forced ~= forced) and 1 or 0, before, view}

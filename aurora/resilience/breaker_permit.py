@@ -17,15 +17,28 @@ if TYPE_CHECKING:
 class BreakerOpen(Unavailable):
     """Refused without trying. `retry_after` is the time in seconds until the next probe may be admitted."""
 
-    def __init__(self, detail: str, name: str, retry_after: float) -> None:
-        # A refusal is to cost nothing; the bases' own `__init__` would set the same fields in three more steps.
-        self.detail = detail
-        self.name = name
-        self.retry_after = retry_after
+    args: tuple[str, str, float]
+    name: str
+
+    if TYPE_CHECKING:
+
+        def __init__(self, detail: str, name: str, retry_after: float) -> None: ...
+
+    else:
+        # A refusal is to cost nothing: this one runs no Python, and keeps what it is given in `args`.
+        __init__ = Exception.__init__
+
+    def __getattr__(self, name: str) -> str | float:
+        try:
+            return self.args[_PARTS[name]]
+        except KeyError:
+            raise AttributeError(name) from None
 
     def __str__(self) -> str:
-        return self.detail
+        return self.args[0]
 
+
+_PARTS: Final = {"detail": 0, "name": 1, "retry_after": 2}
 
 # Nothing was learnt about the callee: another breaker refused and counted, or nobody waits for the answer any
 # more.

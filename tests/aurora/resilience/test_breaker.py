@@ -189,7 +189,7 @@ def test_a_cancelled_probe_gives_its_place_to_the_next_caller(breaker, clock):
         Denied(),
         Missing(),
         Conflict(),
-        BreakerOpen("no", name="other", retry_after=1.0),
+        BreakerOpen("no", "other", 1.0),
         asyncio.CancelledError(),
         concurrent.futures.CancelledError(),
         KeyboardInterrupt(),

@@ -91,7 +91,7 @@ def test_a_cancellation_passes_through_untold():
 
 
 def test_a_refusal_by_the_breaker_is_raised_at_once_and_untold():
-    callee = Callee(BreakerOpen("no", name="a", retry_after=9.0))
+    callee = Callee(BreakerOpen("no", "a", 9.0))
     with pytest.raises(BreakerOpen):
         callee.retry(should_retry=lambda _: True)
     assert (callee.calls, callee.waits, callee.told) == (1, [], [])
