@@ -32,6 +32,7 @@ TARGETS = (BESIDE_BARE, BESIDE_FRAMEWORKS, EFFECTS, BESIDE_CELERY, START_P50, ST
 
 _MESSAGES = {"ours": 40_000, "bare": 80_000, "bare_async": 80_000, "faststream": 5_000, "taskiq": 5_000}
 _WAIT_SECONDS = 120.0
+RATED_SECONDS = 30.0
 _WORKER = [sys.executable, "-m", "benchmarks.bare.effects"]
 _CELERY = [sys.executable, "-m", "celery", "-A", "benchmarks.bare.celery_app", "worker", "-c", "2", "-l", "error"]
 _CELERY += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
@@ -164,6 +165,7 @@ def _rows(opened: Installation) -> dict[str, float]:
 
 
 def _rate(opened: Installation, count: int) -> float:
+    """Rows a second from the first on, until all are there or for RATED_SECONDS: who is slow on a busy machine is measured nevertheless."""
     first, last, began, ended = 0, 0, 0.0, 0.0
     with opened.connect() as database:
 
@@ -173,10 +175,10 @@ def _rate(opened: Installation, count: int) -> float:
             last, ended = row[0] if row else 0, time.perf_counter()
             if last and not first:
                 first, began = last, ended
-            return last >= count
+            return last >= count or bool(first and ended - began > RATED_SECONDS)
 
         _until(is_done, every=0.1)
-    assert last == count, "an effect was doubled"
+    assert first < last <= count, "no effect after the first, or one was doubled"
     return (last - first) / (ended - began)
 
 
