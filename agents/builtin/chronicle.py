@@ -27,6 +27,7 @@ _NOT_EVENTS = (
     TimelineKind.AGENT_FINDING,
     TimelineKind.AGENT_FAILED,
     TimelineKind.INVESTIGATION,
+    TimelineKind.TASK,
 )
 
 

@@ -17,10 +17,11 @@ from agents.builtin.scope import Scope, alerts_of, in_order, named_by, scope_of
 from agents.builtin.situation import hunted_alerts
 from agents.models import InvestigationStep
 from agents.states import AgentType, StepStatus
-from cases.models import Case, CaseTask, Ioc, TimelineEntry
+from cases.models import Case, CaseTask, Evidence, Ioc, TimelineEntry
 
 _MAX_ENTRIES = 200
 _MAX_TASKS = 200
+_MAX_FILES = 200
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Dossier:
     reputations: list[Reputation]
     host_names: dict[str, str]
     tasks: list[CaseTask]
+    files: list[Evidence]
 
     @cached_property
     def web(self) -> Web:
@@ -75,6 +77,7 @@ def dossier(task: Task) -> Dossier:
         reputations=reputations(iocs=scope.iocs, but_alerts=alerts, but_case=own.case, now=now) if now else [],
         host_names=previous.host_names(outputs.get("threat_hunter")),
         tasks=list(own.case.tasks.select_related("assignee")[:_MAX_TASKS]) if own.case else [],
+        files=list(own.case.evidence.order_by("id")[:_MAX_FILES]) if own.case else [],
     )
 
 

@@ -38,6 +38,7 @@ def markdown(found: Dossier, *, summary: str, questions: list[str], confidence: 
         _section("Actions taken", _taken(found), "None on record."),
         _section("Actions pending", _pending(found), "None planned."),
         _section("Tasks", _tasks(found), "None."),
+        _section("Evidence", _files(found), "No file is kept for the case."),
         _section("Open questions", _bullets(found, questions), "None."),
         _section("Confidence", [f"{confidence:.2f}: {md.text(reason, limit=1_000)}"], ""),
     )
@@ -168,6 +169,15 @@ def _tasks(found: Dossier) -> list[str]:
         for task in sorted(found.tasks, key=lambda task: (task.status == TaskStatus.DONE, task.id))
     ]  # fmt: skip
     return md.table(("Task", "Status", "Assignee", "Due (UTC)", "Done (UTC)"), rows)
+
+
+def _files(found: Dossier) -> list[str]:
+    rows = [
+        (md.text(row.name, found.iocs, 200), str(row.size), row.sha256, f"{_time(row.created_at)} by {md.text(row.added_by)}",
+         md.text(row.description, found.iocs, 300))
+        for row in found.files
+    ]  # fmt: skip
+    return md.table(("File", "Bytes", "SHA-256", "Taken in (UTC)", "What it is"), rows)
 
 
 def _bullets(found: Dossier, items: list[str]) -> list[str]:

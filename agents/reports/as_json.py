@@ -25,6 +25,7 @@ def write(paper: Paper) -> bytes:
         "alerts": [events.alert_data(row) for row in paper.alerts],
         "timeline": [queries.timeline_data(entry) for entry in paper.entries],
         "tasks": [queries.task_data(task) for task in paper.tasks],
+        "evidence": [queries.evidence_data(row) for row in paper.files],
         "markdown": paper.markdown,
     }
     return orjson.dumps(report, option=orjson.OPT_INDENT_2)

@@ -10,13 +10,14 @@ from agents.builtin import markdown as md
 from agents.builtin.contract import Output
 from agents.states import ENDED_INVESTIGATIONS
 from cases import attack
-from cases.models import Alert, Case, CaseTask, Ioc, TimelineEntry
+from cases.models import Alert, Case, CaseTask, Evidence, Ioc, TimelineEntry
 from cases.states import IocStatus
 
 _MOST_ALERTS = 1_000
 _MOST_IOCS = 2_000
 _MOST_ENTRIES = 2_000
 _MOST_TASKS = 1_000
+_MOST_FILES = 1_000
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,11 @@ class Paper:
     def tasks(self) -> list[CaseTask]:
         """What is and was to be done, oldest first."""
         return list(self.case.tasks.select_related("assignee").order_by("id")[:_MOST_TASKS])
+
+    @cached_property
+    def files(self) -> list[Evidence]:
+        """What is kept of the incident, oldest first."""
+        return list(self.case.evidence.order_by("id")[:_MOST_FILES])
 
     @cached_property
     def techniques(self) -> list[attack.Technique]:

@@ -183,6 +183,16 @@ def test_a_name_is_never_a_path_nor_a_header(analyst):
     assert "Set-Cookie" not in answer.headers
 
 
+def test_a_report_tells_the_files_and_their_hashes(analyst):
+    case = make_case()
+    _send(analyst, case.id, file=_file(name="a|b.html"), description="[click](http://evil.example)")
+    report = analyst.call("GET", f"/cases/{case.id}/report?format=md").content.decode()
+    assert f"| a\\|b.html | {len(PAGE)} | {HASHES['sha256']} |" in report
+    assert "](http" not in report
+    told = analyst.call("GET", f"/cases/{case.id}/report?format=json").json()["evidence"]
+    assert [row["md5"] for row in told] == [HASHES["md5"]]
+
+
 def test_who_may_not_write_adds_nothing_and_reads_all():
     case = make_case()
     assert _send(ApiClient("viewer"), case.id).status_code == 403

@@ -24,6 +24,7 @@ SECTIONS = [
     "Actions taken",
     "Actions pending",
     "Tasks",
+    "Evidence",
     "Open questions",
     "Confidence",
 ]
