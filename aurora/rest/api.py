@@ -71,7 +71,7 @@ class AccountPatch(Body):
 class ApiKeyBody(Body):
     name: Annotated[Line, Field(max_length=100)]
     role: RoleWord
-    expires_at: Moment | None = None
+    expires_at: Moment | None = Field(default=None, examples=["2099-12-31T00:00:00Z"])
     networks: Networks = []
 
 

@@ -20,14 +20,17 @@ _FORWARDING = ("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARD
 
 
 class CredentialAuthentication(BaseAuthentication):
-    """`Authorization: Bearer <access token>`, or `X-API-Key`."""
+    """`Authorization: Bearer <access token>`, or `X-API-Key`; not both, for who then acts would be our guess (RFC 6750, section 2)."""
 
     def authenticate(self, request: Request) -> tuple[Actor, str] | None:
         key = request.META.get("HTTP_X_API_KEY")
+        scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
+        is_bearer = scheme.lower() == "bearer"
+        if key and is_bearer:
+            raise Denied("Send an access token or an API key, not both", is_anonymous=True)
         if key:
             return _bound(api_keys.actor_of(key, address=address_of(request._request))), "api_key"
-        scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
-        if scheme.lower() != "bearer":
+        if not is_bearer:
             return None
         actor = credentials.actor_from_token(token.strip(), address=address_of(request._request))
         return _bound(actor), "token"

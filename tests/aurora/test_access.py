@@ -167,6 +167,7 @@ BAD_CREDENTIALS: dict[str, Callable[[], dict[str, str]]] = {
     "unknown key": lambda: {"HTTP_X_API_KEY": "aurora_key_" + "x" * 54},
     "revoked key": lambda: _key(revoked_at=timezone.now()),
     "expired key": lambda: _key(expires_at=timezone.now() - timedelta(seconds=1)),
+    "a key beside a token": lambda: _key(expires_at=None) | _signed(_claims(make_user("admin"))),
     "key of another place": lambda: _key(networks=("192.0.2.0/24",)),
 }
 
