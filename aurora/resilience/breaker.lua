@@ -131,9 +131,9 @@ else
     if call == generation then
       if status == 'half-open' then
         close()
-      elseif status == 'closed' then
+      else
         if failure_count > 0 then failure_count, changed, news = 0, true, true end
-        if not forced and count(1, 0, 1) then
+        if status == 'closed' and not forced and count(1, 0, 1) then
           trips, reopened, last_error = trips + 1, 0, ARGV[3]
           open(open_time())
         end

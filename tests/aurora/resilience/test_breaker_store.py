@@ -12,7 +12,7 @@ from contextlib import suppress
 
 import pytest
 import redis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from aurora.resilience.breaker import Breaker, BreakerOpen, BreakerSettings, Transition
@@ -505,6 +505,7 @@ EVENTS = st.lists(
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(LUA_SETTINGS, EVENTS)
+@example(BreakerSettings(failure_threshold=1, reset_timeout=30.0), [(Kind.FAIL, 0, 0), (Kind.SLOW, 0, 0)])
 def test_the_lua_table_and_the_python_table_are_the_same(redis_client, rules, events):
     redis_client.flushdb()
     store = BreakerStore(redis_client)
