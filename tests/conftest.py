@@ -14,6 +14,8 @@ import hypothesis
 import pytest
 import redis
 from django.db import connection
+from opentelemetry import context
+from opentelemetry.context import Context
 
 from aurora.bus import redis as clients
 from aurora.embedded.servers import Redis
@@ -49,6 +51,12 @@ def own_redis(settings: Any) -> Iterator[Redis]:
         settings.REDIS_URL = f"unix://{quote(str(server.socket))}"
         yield server
         server.stop()
+
+
+@pytest.fixture(autouse=True)
+def _no_trace_of_another_test() -> None:
+    """A handler's thread carries the trace of its last message until the next; a test that is such a thread would hand it to the tests after it."""
+    context.attach(Context())
 
 
 @pytest.fixture(autouse=True)
