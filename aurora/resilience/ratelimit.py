@@ -66,6 +66,10 @@ class Policy:
         if not 1 <= self.window_seconds <= LONGEST_WINDOW_SECONDS:
             raise ValueError(f"A window is 1 to {LONGEST_WINDOW_SECONDS} seconds, not {self.window_seconds}")
 
+    def __hash__(self) -> int:
+        # Every decision looks its plan up by its policies; a text knows its own hash.
+        return hash(self.name)
+
 
 class Standing(NamedTuple):
     """Hits that one policy still allows, and whole seconds until it allows more (0: none of it is used)."""
@@ -191,7 +195,8 @@ def _decision(plan: _Plan, reply: Sequence[int], *, is_local: bool) -> Decision:
         Standing(policy, remaining, -(-reset // SECOND))
         for policy, remaining, reset in zip(plan.policies, reply[1::2], reply[2::2], strict=True)
     ]
-    return Decision(reply[0] == 0, -(-reply[0] // SECOND), tuple(standings), is_local)
+    wait = reply[0]
+    return Decision(wait == 0, -(-wait // SECOND), tuple(standings), is_local)
 
 
 class _Gate:
@@ -243,7 +248,9 @@ class _Refusals:
         elapsed = now - since
         if elapsed >= reply[0]:
             return None
-        return [max(0, reply[i] - elapsed) if i % 2 == 0 else reply[i] for i in range(len(reply))]
+        left = reply.copy()
+        left[::2] = [time - elapsed if time > elapsed else 0 for time in reply[::2]]
+        return left
 
     def remember(self, identity: str, plan: _Plan, cost: int, now: int, reply: list[int]) -> None:
         """`now` is after the reply came, so that what is announced from here is never too short."""
@@ -309,6 +316,7 @@ class _Window:
         return max(self.quota - len(self.hits), 0), reset
 
 
+@lru_cache(maxsize=4096)
 def _plain(text: str) -> str:
     """The text itself if Redis, a hash tag and a log can bear it, else a digest. Twice is the same as once.
 
