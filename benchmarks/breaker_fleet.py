@@ -115,12 +115,12 @@ class Fleet:
         self.breaker.snapshot()
         self.heard: queue.Queue[tuple[Process, dict[str, Any]]] = queue.Queue()
         self.processes = [Process(url, self.heard) for _ in range(PROCESSES)]
-        self._await_ready(PROCESSES)
+        self.await_word("ready", PROCESSES)
 
     def replace(self, dead: Process) -> None:
         self.processes.remove(dead)
         self.processes.append(Process(self._url, self.heard))
-        self._await_ready(1)
+        self.await_word("ready", 1)
 
     def tell(self, word: str) -> None:
         for process in self.processes:
@@ -132,9 +132,10 @@ class Fleet:
         for process in self.processes:
             process.kill()
 
-    def _await_ready(self, count: int) -> None:
+    def await_word(self, word: str, count: int) -> None:
+        """Returns when `count` processes have said `word`; other news are passed over. Raises queue.Empty after a minute's silence."""
         while count:
-            count -= "ready" in self.heard.get(timeout=60)[1]
+            count -= word in self.heard.get(timeout=60)[1]
 
 
 def measure_pushes(url: str, *, orders: int) -> list[float]:
@@ -143,6 +144,7 @@ def measure_pushes(url: str, *, orders: int) -> list[float]:
     took: list[float] = []
     try:
         fleet.tell("tell")
+        fleet.await_word("telling", PROCESSES)
         for number in range(orders):
             began = time.monotonic_ns()
             fleet.breaker.reset() if number % 2 else fleet.breaker.force_open()

@@ -58,6 +58,7 @@ class Member:
     def obey(self, word: str) -> None:
         if word == "tell":
             self.breaker.is_telling = True
+            say(telling=True)
         elif word == "mercy":
             self.hangs.clear()
         else:
