@@ -9,6 +9,8 @@ from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter, field_va
 from pydantic.annotated_handlers import GetJsonSchemaHandler
 from pydantic_core.core_schema import CoreSchema
 
+from agents.playbooks.actions import KINDS
+from agents.playbooks.actions.contract import Kind
 from agents.playbooks.catalog import ACTIONS
 from agents.playbooks.definition import Definition
 from agents.playbooks.states import ApprovalStatus, ConnectorKind, ExecutionStatus
@@ -159,6 +161,43 @@ class ConnectorPatch(Body):
         return require_storable(value)
 
 
+_WEBHOOK: Any = {
+    "name": "ticketing",
+    "kind": ConnectorKind.WEBHOOK.value,
+    "actions": ["notify"],
+    "settings": {"url": "https://tickets.example/hooks/aurora", "secret": "at least sixteen characters"},
+}
+
+
 class ConnectorIn(ConnectorPatch):
+    """`POST /connectors`: the settings are the kind's."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_WEBHOOK]})
+
     name: Name
     kind: KindWord
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """One closed object for each kind, with that kind's settings and actions."""
+        reference = handler(core_schema)
+        schema = handler.resolve_ref_schema(reference)
+        fields, required = schema.pop("properties"), schema.pop("required")
+        closed = {name: schema.pop(name) for name in ("type", "additionalProperties")}
+        schema["oneOf"] = [
+            closed
+            | {"properties": fields | _fields_of(word, kind, fields, handler), "required": _needed(kind, required)}
+            for word, kind in KINDS.items()
+        ]
+        return reference
+
+
+def _fields_of(word: str, kind: Kind, fields: dict[str, Any], handler: GetJsonSchemaHandler) -> dict[str, Any]:
+    actions = {**fields["actions"], "items": {"type": "string", "enum": sorted(kind.SERVES)}}
+    told = {"type": "string", "const": word}
+    return {"kind": told, "actions": actions, "settings": handler(kind.Settings.__pydantic_core_schema__)}
+
+
+def _needed(kind: Kind, required: list[str]) -> list[str]:
+    needs_settings = any(field.is_required() for field in kind.Settings.model_fields.values())
+    return [*required, "settings"] if needs_settings else required

@@ -8,6 +8,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
+from pydantic import Field
 
 from agents.playbooks.actions.contract import ConnectorSettings, Order, Wired
 from agents.playbooks.models import BlocklistEntry
@@ -17,12 +18,13 @@ from cases.observables import Observable, classify, is_internal_ip, is_public_re
 
 SERVES = frozenset({"block_ip"})
 SECRETS: frozenset[str] = frozenset()
+_LONGEST_HOURS = 24 * 3660
 
 
 class Settings(ConnectorSettings):
     """`expires_hours` where the step names none; null: never."""
 
-    expires_hours: float | None = 168
+    expires_hours: float | None = Field(168, gt=0, le=_LONGEST_HOURS)
 
 
 def act(order: Order, wired: Wired) -> dict[str, Any]:
@@ -77,6 +79,6 @@ def _may_be_blocked(one: Observable) -> bool:
 def _expiry(hours: Any) -> datetime | None:
     if hours is None:
         return None
-    if isinstance(hours, bool) or not isinstance(hours, (int, float)) or not 0 < hours <= 24 * 3660:
+    if isinstance(hours, bool) or not isinstance(hours, (int, float)) or not 0 < hours <= _LONGEST_HOURS:
         raise Invalid("`expires_hours` is a positive number of hours, at most ten years")
     return timezone.now() + timedelta(hours=hours)

@@ -14,7 +14,7 @@ from aurora.errors import Invalid
 class ConnectorSettings(BaseModel):
     """What an operator sets of a kind of connector. What `secrets` names is kept encrypted and never shown."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 @dataclass(frozen=True, slots=True)
