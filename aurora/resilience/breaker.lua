@@ -4,18 +4,33 @@
 -- ARGV     1 event ("sync" only reads)   2 generation of the call   3 error text
 --          4 failure threshold   5 open time   6 probe lease   7 longest open time   8 jitter drawn, 0 to 1
 --          9 channel for pushes   10 name
---          what the caller believes:  11 version   12 "1" if it moved on by itself since that version   13 its state, as lines
+--          what the caller believes:  11 version   12 "1" if it moved on by itself since that version   13 then its state, as lines, else empty
 --          counted since its last call:  14 successes  15 failures  16 rejected
 --          17 empty, or the conditions of breaker_window.py: slot's length, least calls, rate of failures and of slow calls (shares of 1000),
 --             other calls that succeeded since it was last told
 -- Times are whole microseconds; an empty line means never. Returns {admitted, moved, status before, view}; the view is lines too, the error last,
--- for it alone may hold line breaks.
+-- for it alone may hold line breaks. Of one failure more, and nothing else, {version, failures in a row, successes, failures, rejected, trips and failed probes as lines}. Nothing when
+-- less is known here than the caller knows: it has to ask again, with its state.
 --
 -- Every failure waits for this script, so it makes few calls and few tables.
 
-local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
 local held = redis.call('GET', KEYS[1])
+local event, call = ARGV[1], tonumber(ARGV[2])
+local known, differs = tonumber(ARGV[11]), ARGV[12] == '1'
+
+-- What an outage mostly consists of, one failure more of several: it is no news to others, the caller need not be told what it knows, and only what is
+-- needed is read.
+if event == 'fail' and held and ARGV[12] == '0' and ARGV[17] == '' then
+  local version, generation, failure_count, tripped, successes, failures, rejected =
+    string.match(held, '^(%d+)\nclosed\n(%d+)\n(%d+)\n0\n\n\n\n(%d+\n%d+)\n(%d+)\n(%d+)\n(%d+)[^\n]*\n')
+  if version and tonumber(generation) == call and failure_count ~= '0' and failure_count + 1 < tonumber(ARGV[4]) and tonumber(version) >= known then
+    version, failure_count, successes, failures, rejected =
+      version + 1, failure_count + 1, successes + ARGV[14], failures + ARGV[15], rejected + ARGV[16]
+    redis.call('SET', KEYS[1], string.format('%d\nclosed\n%s\n%d\n0\n\n\n\n%s\n%d\n%d\n%d\n', version, generation, failure_count, tripped,
+      successes, failures, rejected) .. ARGV[3])
+    return {version, failure_count, successes, failures, rejected, tripped}
+  end
+end
 
 local version, status, generation, failure_count, forced, opened_at, probe_at, wait, trips, reopened
 local successes, failures, rejected, window, last_error
@@ -35,16 +50,16 @@ else
   successes, failures, rejected, window, last_error = 0, 0, 0, '', ''
 end
 
-local event, call = ARGV[1], tonumber(ARGV[2])
-local known, differs = tonumber(ARGV[11]), ARGV[12] == '1'
-
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
 -- Versions are times, and above all seen ones: order survives a flush, and a clock set back.
 local next_version = math.max(now, version + 1, known + 1)
--- `changed` is kept, `news` is also pushed: to others, one failure more of several is none.
+-- `changed` is kept, `news` is also pushed.
 local changed, news, admitted = false, false, false
 
 -- Flushed, restored from an older file, or out of reach for a while: the first to come back brings what it knows.
 if version < known or (version == known and differs) then
+  if ARGV[13] == '' then return {} end
   local ago, ahead
   window = ''
   status, generation, failure_count, forced, ago, ahead, trips, reopened, last_error =
@@ -63,114 +78,108 @@ end
 
 local before, before_forced = status, forced
 
--- What an outage mostly consists of, one failure more of several: before the functions below, whose making costs as much as all the rest.
-if event == 'fail' and status == 'closed' and call == generation and not forced and ARGV[17] == '' and failure_count + 1 < tonumber(ARGV[4]) then
-  news = news or failure_count == 0
-  failure_count, last_error, changed = failure_count + 1, ARGV[3], true
-else
-  local function close()
-    status, generation, failure_count, forced, opened_at, probe_at, wait, reopened =
-      'closed', next_version, 0, false, nil, nil, nil, 0
-    window = ''
-    changed, news = true, true
-  end
+local function close()
+  status, generation, failure_count, forced, opened_at, probe_at, wait, reopened =
+    'closed', next_version, 0, false, nil, nil, nil, 0
+  window = ''
+  changed, news = true, true
+end
 
-  local function open(open_for)
-    status, generation, opened_at, wait = 'open', next_version, now, open_for
-    probe_at = wait and now + wait
-    window = ''
-    changed, news = true, true
-  end
+local function open(open_for)
+  status, generation, opened_at, wait = 'open', next_version, now, open_for
+  probe_at = wait and now + wait
+  window = ''
+  changed, news = true, true
+end
 
-  -- The full time, or growing with each failed probe up to the longest, and then a tenth longer at most, by chance.
-  local function open_time()
-    local base, longest = tonumber(ARGV[5]), tonumber(ARGV[7])
-    if longest <= base then return base end
-    return math.floor(math.min(base * 2 ^ math.min(reopened, 32), longest) * (1 + tonumber(ARGV[8]) / 10))
-  end
+-- The full time, or growing with each failed probe up to the longest, and then a tenth longer at most, by chance.
+local function open_time()
+  local base, longest = tonumber(ARGV[5]), tonumber(ARGV[7])
+  if longest <= base then return base end
+  return math.floor(math.min(base * 2 ^ math.min(reopened, 32), longest) * (1 + tonumber(ARGV[8]) / 10))
+end
 
-  -- Adds a call, and those that succeeded meanwhile, to the window's slot of now; whether a rate is reached. The window is kept as `;slot,calls,failures,slow`
-  -- for each slot, at the end of the last count's line.
-  local function count(calls, failed, slow)
-    if ARGV[17] == '' then return false end
-    local length, least, failure_rate, slow_rate, succeeded = string.match(ARGV[17], '^(%d+),(%d+),(%d+),(%d+),(%d+)$')
-    local slot, rows = math.floor(now / tonumber(length)), {}
-    calls = calls + tonumber(succeeded)
-    local all_calls, all_failed, all_slow = calls, failed, slow
-    for at, c, f, s in string.gmatch(window, ';(%d+),(%d+),(%d+),(%d+)') do
-      at, c, f, s = tonumber(at), tonumber(c), tonumber(f), tonumber(s)
-      if at > slot - 10 then
-        all_calls, all_failed, all_slow = all_calls + c, all_failed + f, all_slow + s
-        if at >= slot then
-          slot, calls, failed, slow = at, calls + c, failed + f, slow + s
-        else
-          rows[#rows + 1] = string.format(';%d,%d,%d,%d', at, c, f, s)
-        end
-      end
-    end
-    rows[#rows + 1] = string.format(';%d,%d,%d,%d', slot, calls, failed, slow)
-    window, changed = table.concat(rows), true
-    if all_calls < tonumber(least) then return false end
-    failure_rate, slow_rate = tonumber(failure_rate), tonumber(slow_rate)
-    return (failure_rate > 0 and all_failed * 1000 >= failure_rate * all_calls) or (slow_rate > 0 and all_slow * 1000 >= slow_rate * all_calls)
-  end
-
-  if event == 'fail' then
-    if call == generation and not forced then
-      news = news or failure_count == 0
-      failure_count, last_error, changed = failure_count + 1, ARGV[3], true
-      if status ~= 'closed' then
-        reopened = reopened + 1
-        open(open_time())
-      elseif count(1, 1, 0) or failure_count >= tonumber(ARGV[4]) then
-        trips, reopened = trips + 1, 0
-        open(open_time())
-      end
-    end
-  elseif event == 'slow' then
-    if call == generation then
-      if status == 'half-open' then
-        close()
+-- Adds a call, and those that succeeded meanwhile, to the window's slot of now; whether a rate is reached. The window is kept as `;slot,calls,failures,slow`
+-- for each slot, at the end of the last count's line.
+local function count(calls, failed, slow)
+  if ARGV[17] == '' then return false end
+  local length, least, failure_rate, slow_rate, succeeded = string.match(ARGV[17], '^(%d+),(%d+),(%d+),(%d+),(%d+)$')
+  local slot, rows = math.floor(now / tonumber(length)), {}
+  calls = calls + tonumber(succeeded)
+  local all_calls, all_failed, all_slow = calls, failed, slow
+  for at, c, f, s in string.gmatch(window, ';(%d+),(%d+),(%d+),(%d+)') do
+    at, c, f, s = tonumber(at), tonumber(c), tonumber(f), tonumber(s)
+    if at > slot - 10 then
+      all_calls, all_failed, all_slow = all_calls + c, all_failed + f, all_slow + s
+      if at >= slot then
+        slot, calls, failed, slow = at, calls + c, failed + f, slow + s
       else
-        if failure_count > 0 then failure_count, changed, news = 0, true, true end
-        if status == 'closed' and not forced and count(1, 0, 1) then
-          trips, reopened, last_error = trips + 1, 0, ARGV[3]
-          open(open_time())
-        end
+        rows[#rows + 1] = string.format(';%d,%d,%d,%d', at, c, f, s)
       end
     end
-  elseif event == 'tally' then
-    if call == generation and status == 'closed' then count(0, 0, 0) end
-  elseif event == 'succeed' then
-    if call == generation then
-      if status == 'half-open' then
-        close()
-      elseif failure_count > 0 then
-        failure_count, changed, news = 0, true, true
-      end
-    end
-  elseif event == 'admit' then
-    if status == 'closed' then
-      admitted = true
-    elseif probe_at and now >= probe_at then
-      wait = tonumber(ARGV[6])
-      status, generation, probe_at = 'half-open', next_version, now + wait
-      admitted, changed, news = true, true, true
-    end
-  elseif event == 'cancel' then
-    if call == generation and status == 'half-open' then
-      probe_at, changed, news = math.min(probe_at, now), true, true
-    end
-  elseif event == 'force_open' then
-    open(nil)
-    forced = true
-  elseif event == 'force_closed' then
-    close()
-    forced = true
-  elseif event == 'reset' then
-    close()
-    last_error = ''
   end
+  rows[#rows + 1] = string.format(';%d,%d,%d,%d', slot, calls, failed, slow)
+  window, changed = table.concat(rows), true
+  if all_calls < tonumber(least) then return false end
+  failure_rate, slow_rate = tonumber(failure_rate), tonumber(slow_rate)
+  return (failure_rate > 0 and all_failed * 1000 >= failure_rate * all_calls) or (slow_rate > 0 and all_slow * 1000 >= slow_rate * all_calls)
+end
+
+if event == 'fail' then
+  if call == generation and not forced then
+    news = news or failure_count == 0
+    failure_count, last_error, changed = failure_count + 1, ARGV[3], true
+    if status ~= 'closed' then
+      reopened = reopened + 1
+      open(open_time())
+    elseif count(1, 1, 0) or failure_count >= tonumber(ARGV[4]) then
+      trips, reopened = trips + 1, 0
+      open(open_time())
+    end
+  end
+elseif event == 'slow' then
+  if call == generation then
+    if status == 'half-open' then
+      close()
+    else
+      if failure_count > 0 then failure_count, changed, news = 0, true, true end
+      if status == 'closed' and not forced and count(1, 0, 1) then
+        trips, reopened, last_error = trips + 1, 0, ARGV[3]
+        open(open_time())
+      end
+    end
+  end
+elseif event == 'tally' then
+  if call == generation and status == 'closed' then count(0, 0, 0) end
+elseif event == 'succeed' then
+  if call == generation then
+    if status == 'half-open' then
+      close()
+    elseif failure_count > 0 then
+      failure_count, changed, news = 0, true, true
+    end
+  end
+elseif event == 'admit' then
+  if status == 'closed' then
+    admitted = true
+  elseif probe_at and now >= probe_at then
+    wait = tonumber(ARGV[6])
+    status, generation, probe_at = 'half-open', next_version, now + wait
+    admitted, changed, news = true, true, true
+  end
+elseif event == 'cancel' then
+  if call == generation and status == 'half-open' then
+    probe_at, changed, news = math.min(probe_at, now), true, true
+  end
+elseif event == 'force_open' then
+  open(nil)
+  forced = true
+elseif event == 'force_closed' then
+  close()
+  forced = true
+elseif event == 'reset' then
+  close()
+  last_error = ''
 end
 
 if changed then version = next_version end

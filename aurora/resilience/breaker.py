@@ -313,7 +313,7 @@ class Breaker:
         with self._lock:
             news = self._successes.tell()
         # A slow call is among them itself.
-        return replace(event, succeeded=max(0, news - (event.kind is Kind.SLOW)))
+        return event._replace(succeeded=max(0, news - (event.kind is Kind.SLOW)))
 
     def _diverge(self, step: Step) -> Step:
         """Keep a state that was decided here alone."""
@@ -321,7 +321,7 @@ class Breaker:
             # The store may take this generation over later: no other process may have counted up to the same.
             # Redis's own are microseconds, far below; Lua's numbers are exact up to 2^53.
             unique = (1 << 52) | secrets.randbits(52)
-            step = replace(step, state=replace(step.state, generation=unique))
+            step = step._replace(state=replace(step.state, generation=unique))
         self._keep(step.state)
         self._differs = True
         return step

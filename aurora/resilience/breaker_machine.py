@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from aurora.errors import Invalid
 from aurora.resilience.breaker_window import Conditions, Window
@@ -98,8 +99,7 @@ class State:
         return replace(self, opened_at=opened_at, probe_at=self.probe_at + seconds)
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """What happened. Verdicts bear the generation under which their call was admitted; a failure bears its
     text, and what chance adds to the open time (0 to 1). `succeeded` is how many other calls did since it was last
     told, for breakers with conditions; a tally tells nothing else."""
@@ -111,8 +111,7 @@ class Event:
     succeeded: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """The state after an event and its two possible effects: the caller is let through, listeners are told of
     a move to another status, or into or out of an operator's hand."""
 
@@ -122,8 +121,7 @@ class Step:
     is_transition: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(NamedTuple):
     """Outcomes since the breaker exists; they decide nothing."""
 
     successes: int = 0
@@ -131,8 +129,7 @@ class Counts:
     rejected: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(NamedTuple):
     """A state as it crosses processes: times relative to the moment of writing, `version` for the order of
     views."""
 
@@ -142,8 +139,7 @@ class View:
     counts: Counts
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(NamedTuple):
     """What a process believes when it asks the shared store. `differs`: the state moved here since `version`
     was seen."""
 
@@ -152,8 +148,7 @@ class Known:
     differs: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What the shared store did with an event: the new view, and the same effects as in `Step`."""
 
     view: View

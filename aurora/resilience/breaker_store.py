@@ -11,9 +11,9 @@ at most) belongs to the injected client.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
-import os
 import threading
 import time
 import weakref
@@ -21,12 +21,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-import hiredis
 import redis
 import structlog
 from redis.client import PubSub
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, RedisError
 
+from aurora.bus.direct import DirectCommands
 from aurora.resilience.breaker_machine import (
     Answer,
     BreakerSettings,
@@ -43,6 +43,8 @@ PREFIX = "aurora:breaker"
 SCRIPT = Path(__file__).with_name("breaker.lua").read_text(encoding="utf-8")
 SCRIPT_SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 VIEW_LINES = 14
+_KNOWN_STATE, _ONE_FAILURE_MORE = 12, 6  # the place of an argument, the length of a reply
+LONGEST_WAIT = 1.0  # of the listener for a message: `stop` waits for it
 SILENCE_SECONDS = 2.0  # an unanswered ping on the subscription is a dead connection after this
 
 log = structlog.get_logger(__name__)
@@ -75,7 +77,6 @@ class BreakerStore:
         self._prefix = prefix
         # Pub/sub ignores database numbers; two installations on one Redis must not hear each other.
         pool = getattr(client, "connection_pool", None)  # a Cluster has one for each node, and one database
-        self._has_nodes = pool is None
         self._channel = f"{prefix}:{(pool and pool.connection_kwargs.get('db')) or 0}:changes"
         self._retry_seconds = retry_seconds
         self._tick_seconds = tick_seconds
@@ -86,7 +87,9 @@ class BreakerStore:
         self._stopping = threading.Event()
         self._retry_at = -math.inf
         self._is_down = False
-        self._spare: list[Any] = []
+        # Straight on a connection: what redis-py does for commands of every kind takes as long as the round trip itself.
+        self._direct = None if pool is None else DirectCommands(client)
+        self._command: Callable[..., Any] = self._direct.ask if self._direct else self._client.execute_command
 
     def join(self, member: Member) -> None:
         """Push changes of `member.name` to it from now on. Starts the listener thread."""
@@ -105,13 +108,22 @@ class BreakerStore:
         if self._members and not self._stopping.is_set():
             self._keep_listening()
         arguments = _arguments(name, event, settings=settings, known=known, counts=counts, channel=self._channel)
+        key = f"{self._prefix}:{name}"
         try:
-            reply = self._run(f"{self._prefix}:{name}", arguments)
-            answer = Answer(read_view(reply[3]), Status(_text(reply[2])), reply[0] == 1, reply[1] == 1)
+            reply = self._run(key, arguments)
+            if not reply:
+                # Flushed, or restored from an older file: it has to be told what was known here.
+                arguments[_KNOWN_STATE] = _lines(known.state)
+                reply = self._run(key, arguments)
+            if event is not None and len(reply) == _ONE_FAILURE_MORE:
+                answer = _one_failure_more(name, event, reply)
+            else:
+                answer = Answer(read_view(reply[3]), Status(_text(reply[2])), reply[0] == 1, reply[1] == 1)
         except (RedisError, OSError, ValueError) as error:
             self._note_down(error)
             return None
-        self._note_up()
+        if self._is_down:
+            self._note_up()
         return answer
 
     def stop(self) -> None:
@@ -119,8 +131,8 @@ class BreakerStore:
         self._stopping.set()
         if self._listener is not None:
             self._listener.join()
-        while self._spare:
-            self._spare.pop().disconnect()
+        if self._direct is not None:
+            self._direct.close()
 
     def _keep_listening(self) -> None:
         # Also in the child of a fork, where the parent's thread is not.
@@ -133,43 +145,11 @@ class BreakerStore:
 
     def _run(self, key: str, arguments: list[str]) -> list[Any]:
         try:
-            return self._send("EVALSHA", SCRIPT_SHA, key, arguments)
+            found: list[Any] = self._command("EVALSHA", SCRIPT_SHA, 1, key, *arguments)
         except NoScriptError:
             # First use, or Redis was restarted or flushed since; EVAL also loads it for the next caller.
-            return self._send("EVAL", SCRIPT, key, arguments)
-
-    def _send(self, command: str, script: str, key: str, arguments: list[str]) -> list[Any]:
-        if self._has_nodes:
-            found: list[Any] = self._client.execute_command(command, script, 1, key, *arguments)
-            return found
-        # On connections like the client's own, but without what its pool and `execute_command` do for commands of
-        # every kind, which takes as long as the round trip itself. One that fails disconnects itself.
-        connection = self._connection()
-        words: Any = (command, script, 1, key, *arguments)  # hiredis's annotation knows tuples of one only
-        packed = hiredis.pack_command(words)
-        connection.send_packed_command([packed], check_health=False)
-        try:
-            reply: list[Any] = connection.read_response()
-        except ResponseError:
-            self._spare.append(connection)
-            raise
-        self._spare.append(connection)
-        return reply
-
-    def _connection(self) -> Any:
-        while self._spare:
-            try:
-                connection = self._spare.pop()
-            except IndexError:
-                break  # another thread was quicker
-            # Readable means closed by Redis, or an answer that nobody waited for; a fork's connections are its parent's.
-            if connection.pid == os.getpid() and connection.is_connected and not connection.can_read():
-                return connection
-            connection.disconnect()
-        pool = self._client.connection_pool
-        connection = pool.connection_class(**pool.connection_kwargs)
-        connection.connect()
-        return connection
+            found = self._command("EVAL", SCRIPT, 1, key, *arguments)
+        return found
 
     def _may_try(self) -> bool:
         if not self._is_down:
@@ -190,8 +170,6 @@ class BreakerStore:
             log.warning("breaker_store_unreachable", error=repr(error))
 
     def _note_up(self) -> None:
-        if not self._is_down:
-            return
         with self._lock:
             was_down, self._is_down = self._is_down, False
             self._retry_at = -math.inf
@@ -215,7 +193,7 @@ class BreakerStore:
         pinged_at: float | None = None
         write_at = 0.0
         while not self._stopping.is_set():
-            message = subscription.get_message(timeout=self._tick_seconds)
+            message = subscription.get_message(timeout=min(self._tick_seconds, LONGEST_WAIT))
             if message is not None:
                 pinged_at = None
                 self._hear(message)
@@ -279,25 +257,43 @@ def read_view(payload: bytes | str) -> View:
 def _arguments(
     name: str, event: Event | None, *, settings: BreakerSettings, known: Known, counts: Counts, channel: str
 ) -> list[str]:
+    of_event = (event.kind.value, str(event.generation), event.error) if event else ("sync", "0", "")
     return [
-        event.kind.value if event else "sync",
-        str(event.generation if event else 0),
-        event.error if event else "",
-        str(settings.failure_threshold),
-        _micros(settings.reset_timeout),
-        _micros(settings.probe_lease),
-        _micros(settings.longest_reset),
-        f"{event.draw if event else 0:.6f}",
+        *of_event,
+        *_told_settings(settings),
+        f"{event.draw:.6f}" if event and settings.longest_reset else "0",
         channel,
         name,
         str(known.version),
         "1" if known.differs else "0",
-        _lines(known.state),
+        _lines(known.state) if known.differs else "",
         str(counts.successes),
         str(counts.failures),
         str(counts.rejected),
         _conditions(settings.conditions, event) if settings.conditions else "",
     ]
+
+
+@functools.lru_cache(maxsize=256)
+def _told_settings(settings: BreakerSettings) -> tuple[str, ...]:
+    times = (settings.reset_timeout, settings.probe_lease, settings.longest_reset)
+    return str(settings.failure_threshold), *map(_micros, times)
+
+
+def _one_failure_more(name: str, event: Event, reply: list[Any]) -> Answer:
+    """The answer to a failure that changed nothing but the count, of which the script tells no more than that."""
+    version, failure_count, successes, failures, rejected, lines = reply
+    trips, reopened = lines.split()
+    state = State(
+        Status.CLOSED,
+        event.generation,
+        failure_count,
+        trips=int(trips),
+        reopened=int(reopened),
+        last_error=event.error,
+    )
+    view = View(name, version, state, Counts(successes, failures, rejected))
+    return Answer(view, Status.CLOSED, is_admitted=False, is_transition=False)
 
 
 def _conditions(wanted: Conditions, event: Event | None) -> str:

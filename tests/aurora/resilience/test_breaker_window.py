@@ -25,7 +25,7 @@ PROBED = State(Status.HALF_OPEN, 5, 3, False, NOW - 30, NOW + 10)
 
 def _after(*events, state=CLOSED, rules=RULES, now=NOW):
     for event in events:
-        state = advance(state, replace(event, generation=state.generation), settings=rules, now=now).state
+        state = advance(state, event._replace(generation=state.generation), settings=rules, now=now).state
     return state
 
 
@@ -44,7 +44,7 @@ FAIL, TALLY, TOO_SLOW = (
         (RULES, [TALLY, FAIL], Status.CLOSED),
         (RULES, [TALLY, FAIL, FAIL], Status.CLOSED),
         (RULES, [TALLY, FAIL, FAIL, FAIL], Status.OPEN),
-        (RULES, [replace(FAIL, succeeded=3)] + [FAIL] * 2, Status.OPEN),
+        (RULES, [FAIL._replace(succeeded=3)] + [FAIL] * 2, Status.OPEN),
         (RULES, [TOO_SLOW] * 9, Status.CLOSED),
         (SLOW_RULES, [TOO_SLOW] * 3, Status.CLOSED),
         (SLOW_RULES, [TOO_SLOW] * 4, Status.OPEN),
@@ -111,7 +111,7 @@ def test_any_order_of_calls_opens_when_a_plain_count_says_so(calls):
         now += passing
         slot = math.floor(now / (RATE.seconds / SLOTS))
         event = FAIL if is_failure else Event(Kind.TALLY, succeeded=1)
-        state = advance(state, replace(event, generation=state.generation), settings=RULES, now=now).state
+        state = advance(state, event._replace(generation=state.generation), settings=RULES, now=now).state
         seen.append((slot, is_failure))
         recent = [failed for at, failed in seen if at > slot - SLOTS]
         is_due = is_failure and len(recent) >= RATE.least_calls and sum(recent) * 2 >= len(recent)
