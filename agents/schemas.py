@@ -51,11 +51,11 @@ class AgentPatch(Body):
         json_schema_extra={"pattern": _ENDPOINT},
     )
     bearer: Text | None = Field(None, min_length=1, max_length=4096)
-    failure_threshold: Whole | None = Field(None, ge=1, le=1000)
+    failure_threshold: Annotated[Whole, Field(ge=1, le=1000)] | None = None
     reset_timeout: Number | None = Field(None, ge=0.1, le=86_400)
     longest_reset: Number | None = Field(None, ge=0.1, le=86_400)
     window_seconds: Number | None = Field(None, ge=1, le=86_400)
-    minimum_calls: Whole | None = Field(None, ge=1, le=100_000)
+    minimum_calls: Annotated[Whole, Field(ge=1, le=100_000)] | None = None
     failure_rate: Number | None = Field(None, ge=0.001, le=1)
     slow_call_seconds: Number | None = Field(None, ge=0.001, le=3_600)
     slow_call_rate: Number | None = Field(None, ge=0.001, le=1)

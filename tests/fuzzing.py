@@ -18,8 +18,8 @@ from aurora.roles import ROLES
 from tests.group import ROOT, RunningGroup
 
 HOOKS = "tests.schemathesis_hooks"
-EXCLUDED = "positive_data_acceptance,not_a_server_error"
-"""The hooks have them with what the domain may refuse, and what the run itself takes away."""
+EXCLUDED = "positive_data_acceptance,negative_data_rejection,not_a_server_error"
+"""The hooks have them with what the domain may refuse, what a form cannot say, and what the run itself takes away."""
 
 
 def run(group: RunningGroup, role: str, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -39,16 +39,14 @@ def parsed(text: str) -> Definition:
     """The definition in `text`. Raises Invalid: `loc` is the way to the fault, `msg` ends in its line."""
     if len(text) > LONGEST:
         raise Invalid(problems=[_fault((), f"A playbook has at most {LONGEST} characters", "too_long")])
-    loader = _Loader(text)
     try:
+        loader = _Loader(text)  # which refuses characters that YAML does not allow, before it has read a node
         node = loader.get_single_node()
         if node is None or sum(1 for _ in _nodes(node)) > _MOST_NODES:
             raise Invalid(problems=[_fault((), "There is no playbook in it, or too much", "value_error")])
         data = loader.construct_document(node)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise Invalid(problems=[_fault((), _told(error), "yaml_invalid")]) from None
-    finally:
-        loader.dispose()
     try:
         return Definition.model_validate(data)
     except ValidationError as error:

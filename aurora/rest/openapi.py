@@ -123,6 +123,7 @@ class ContractSchema(AutoSchema):
     def _component(self, model: type[BaseModel], mode: str, *, is_shown: bool = True) -> Json:
         """The model's schema; it and what it is made of become components."""
         described: Json = model.model_json_schema(ref_template=_REF, mode=mode)  # type: ignore[arg-type]
+        _reword(described)
         for name, part in described.pop("$defs", {}).items():
             self._register(name, part)
         if is_shown:
@@ -143,6 +144,23 @@ def with_shared_parts(result: Json, **_context: Any) -> Json:
         components[kind] = {**components.get(kind, {}), **parts}
     result["paths"] = dict(sorted({**result["paths"], **shared.plain_paths()}.items()))
     return result
+
+
+_WORDS = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum", "lt": "exclusiveMaximum"}
+
+
+def _reword(part: Any) -> None:
+    """Bounds in JSON Schema's words. pydantic leaves its own where something of ours runs before its check; of moments, JSON Schema knows no bounds."""
+    if isinstance(part, list):
+        for each in part:
+            _reword(each)
+    elif isinstance(part, dict):
+        for ours in [name for name in _WORDS if isinstance(part.get(name), int | float | str)]:
+            bound = part.pop(ours)
+            if not isinstance(bound, str):
+                part[_WORDS[ours]] = bound
+        for each in part.values():
+            _reword(each)
 
 
 def _parameter(place: str, name: str, described: Json, *, is_required: bool) -> Json:

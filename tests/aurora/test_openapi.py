@@ -48,6 +48,19 @@ def test_it_is_valid_openapi_3_1():
     OpenAPIV31SpecValidator(document()).validate()
 
 
+def _keys_of(part):
+    if isinstance(part, dict):
+        return {*part, *chain.from_iterable(_keys_of(each) for each in part.values())}
+    return set(chain.from_iterable(map(_keys_of, part))) if isinstance(part, list) else set()
+
+
+def test_its_bounds_are_in_the_words_of_json_schema():
+    """A word that JSON Schema does not know is passed over by who reads it, and the bound with it."""
+    assert not _keys_of(document()["components"]["schemas"]) & {"ge", "le", "gt", "lt", "min_length", "max_length"}
+    patch = document()["components"]["schemas"]["AgentPatch"]["properties"]
+    assert patch["minimum_calls"]["anyOf"][0] == {"minimum": 1, "maximum": 100_000, "type": "integer"}
+
+
 def test_it_is_served_as_json_to_everybody():
     answer = ApiClient().get("/api/schema", HTTP_ACCEPT="text/html")
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, "application/json")

@@ -27,7 +27,7 @@ _CHECK_ID = "check"
 
 
 class Settings(ConnectorSettings):
-    url: Annotated[str, StringConstraints(pattern=r"^https?://", max_length=2000)]
+    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]", max_length=2000)]
     secret: str = Field(min_length=16, max_length=1000)
     ca_pem: str = Field("", max_length=100_000, description="An authority of your own; empty: the system's.")
 

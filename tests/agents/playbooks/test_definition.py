@@ -78,6 +78,7 @@ def test_a_fault_is_told_with_its_line(wrong, right, line, says):
     [
         ("name: [", "(line 1, column 8)"),
         ("name: a\nname: b\nsteps: []", "`name` stands here twice (line 2, column 1)"),
+        ("name: o\u009b", "special characters are not allowed"),
         ("a: &x [1]\nb: [*x, *x]", "aliases are not allowed (line 2, column 5)"),
         ("", "There is no playbook in it"),
         ("!!python/object/apply:os.system ['true']", "could not determine a constructor"),
