@@ -12,16 +12,19 @@ from pydantic import Field, StringConstraints
 
 from agents.playbooks.actions.contract import ConnectorSettings, Order, Wired
 from aurora.errors import Invalid
+from aurora.rest.schemas import Whole
 
 SERVES = frozenset({"notify"})
 SECRETS = frozenset({"password"})
 
-Mailbox = Annotated[str, StringConstraints(pattern=r"^[^@\s<>,;]+@[^@\s<>,;]+$", max_length=254)]
+Mailbox = Annotated[
+    str, StringConstraints(pattern=r"^[^@\s<>,;\x00-\x1f\x7f]+@[^@\s<>,;\x00-\x1f\x7f]+$", max_length=254)
+]
 
 
 class Settings(ConnectorSettings):
-    host: str = Field(min_length=1, max_length=255)
-    port: int = Field(587, ge=1, le=65535)
+    host: str = Field(max_length=255, pattern=r"^[^\s/@\x00-\x1f\x7f]+$")
+    port: Whole = Field(587, ge=1, le=65535)
     security: Literal["starttls", "tls", "none"] = "starttls"
     username: str = Field("", max_length=255)
     password: str = Field("", max_length=1000)
