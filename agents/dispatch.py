@@ -177,6 +177,8 @@ class _Attempts:
             error=_told(error),
             case_id=self.task.case_id,
             attempt=number,
+            # A built-in agent's fault is one of ours: to be found, and not only told.
+            exc_info=None if isinstance(error, (AuroraError, TimeoutError)) else error,
         )
         let_go()
 
