@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 
 class Entry(NamedTuple):
-    """An entry as it was delivered; `deliveries` counts this one too."""
+    """An entry as it was delivered; `deliveries` counts this one too. One that comes again has to `begin` for that to be so for others."""
 
     entry_id: str
     fields: Mapping[bytes, bytes]
@@ -59,6 +59,7 @@ class GroupConsumer:
     def claim(self, *, count: int, in_hand: Collection[str]) -> list[Entry]:
         """Entries that nobody has finished within the claim time, now ours.
 
+        This delivery is not counted before they `begin`: who only waited beside one that kills its handlers would be buried with it.
         Those `in_hand`, whose lease was let go or has just been given up, are left for the next who asks.
 
         Looks at a part of the pending entries and goes on from there the next time: from the beginning each time, many young entries would
@@ -78,7 +79,13 @@ class GroupConsumer:
             for (entry_id, fields), deliveries in zip(found.items(), self._deliveries(found), strict=True)
         ]
         self.hand_back(entry for entry in entries if entry.entry_id in in_hand)
-        return [entry for entry in entries if entry.entry_id not in in_hand]
+        ours = [entry for entry in entries if entry.entry_id not in in_hand]
+        self._release(ours, idle_ms=0)
+        return ours
+
+    def begin(self, entry: Entry) -> None:
+        """Counts the delivery of an entry that was taken over."""
+        self._count(self._commands, entry, deliveries=entry.deliveries, idle_ms=0)
 
     def extend(self, entry_ids: Sequence[str]) -> None:
         """Starts the claim time of entries in hand afresh, so that nobody takes them."""
@@ -144,17 +151,12 @@ class GroupConsumer:
     def _release(self, entries: Iterable[Entry], *, idle_ms: int) -> None:
         with self._commands.pipeline(transaction=False) as pipeline:
             for entry in entries:
-                pipeline.xclaim(
-                    self._key,
-                    self.group,
-                    self.name,
-                    0,
-                    [entry.entry_id],
-                    idle=idle_ms,
-                    retrycount=max(0, entry.deliveries - 1),
-                    justid=True,
-                )
+                self._count(pipeline, entry, deliveries=max(0, entry.deliveries - 1), idle_ms=idle_ms)
             pipeline.execute()
+
+    def _count(self, commands: Client, entry: Entry, *, deliveries: int, idle_ms: int) -> None:
+        ids = [entry.entry_id]
+        commands.xclaim(self._key, self.group, self.name, 0, ids, idle=idle_ms, retrycount=deliveries, justid=True)
 
 
 _START = "0-0"

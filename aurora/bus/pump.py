@@ -165,8 +165,8 @@ class Pump:
                     self._note_overdue(entry.entry_id, now - began)
             aged = [entry_id for entry_id, taken in self._held.items() if now - taken >= self._tick_seconds / 2]
             leased = [entry_id for entry_id in aged if entry_id not in self._overdue]
+            leased += self._kept  # once more when its time is over, from which on the claim time counts
             self._kept = {entry_id: until for entry_id, until in self._kept.items() if until > now}
-            leased += self._kept
         self._consumer.extend(leased)
 
     def _note_overdue(self, entry_id: str, seconds: float) -> None:

@@ -175,6 +175,7 @@ class _Settler:
             if entry.deliveries > settings.BUS_MAX_DELIVERIES:
                 # Nobody came as far as to count: each of its handlers was killed.
                 return self._bury(entry, "None of its deliveries came to an end")
+            self._consumer.begin(entry)
         try:
             message = streams.decode(self._worker.stream, entry.entry_id, entry.fields)
             if self._is_for_us(message):

@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 import redis
 
+from aurora.bus.streams import Message
+from aurora.models import DeadLetter
+from tests.aurora.bus.conftest import MAX_DELIVERIES
 from tests.aurora.bus.scene import (
     STREAM,
     Noting,
@@ -55,6 +58,32 @@ def test_a_consumer_that_died_between_handling_and_acknowledging_leaves_one_effe
     until(lambda: is_finished(redis_client))
     assert effects() == {event_id: 1}
     assert not worker.seen
+
+
+class _Killed(BaseException):
+    """What a handler raises that takes its process along."""
+
+
+def test_who_waited_beside_a_message_that_kills_its_handlers_is_not_buried_with_it(start, redis_client):
+    poison, *innocent = [publish(redis_client) for _ in range(4)]
+
+    def die(_message: Message) -> None:
+        raise _Killed
+
+    consumer, entries = dead_consumer()
+    for _ in range(MAX_DELIVERIES):
+        with pytest.raises(_Killed):
+            settle(Noting(die), consumer, entries[0])
+        consumer, _ = dead_consumer()
+        heir = consumer
+        entries = until(lambda heir=heir: heir.claim(count=10, in_hand=()))
+        assert len(entries) == 4
+    worker = Noting()
+    start(worker)
+    until(lambda: is_finished(redis_client))
+    assert [message.id for message in worker.seen] == innocent
+    [letter] = DeadLetter.objects.all()
+    assert str(letter.event_id) == poison
 
 
 def test_a_handler_that_is_longer_than_the_claim_time_keeps_its_message(start, redis_client, long_lease):

@@ -85,8 +85,10 @@ def test_a_delay_does_not_grow_without_end(settings):
     assert delay_after(1) == 2 * LONGEST_DELAY_SECONDS
 
 
-def test_what_failed_twice_is_not_taken_over_after_the_claim_time_already(start, redis_client):
+def test_what_failed_twice_is_not_taken_over_after_the_claim_time_already(start, redis_client, settings):
     """Another worker is there all the time and would take it; neither may, before its time has come."""
+    # A lease is kept by extending it: long enough that a busy machine finds the time.
+    settings.BUS_CLAIM_SECONDS = claim_seconds = 10 * CLAIM_SECONDS
     seen: list[tuple[float, Any]] = []
 
     def fail(_message):
@@ -99,8 +101,8 @@ def test_what_failed_twice_is_not_taken_over_after_the_claim_time_already(start,
     until(lambda: DeadLetter.objects.exists())
     assert [deliveries for _, deliveries in seen] == [1, 2, 3]
     (first, _), (second, _), (third, _) = seen
-    assert second - first >= CLAIM_SECONDS * 0.9
-    assert third - second >= CLAIM_SECONDS * 1.9
+    assert second - first >= claim_seconds * 0.9
+    assert third - second >= claim_seconds * 1.9
 
 
 def test_a_failed_handling_is_logged_once_with_its_traceback_and_names(start, redis_client, events):
