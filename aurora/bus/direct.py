@@ -11,6 +11,7 @@ from typing import Any
 
 import hiredis
 import redis
+from redis.exceptions import InvalidResponse, NoScriptError, ResponseError
 
 
 class DirectCommands:
@@ -24,11 +25,8 @@ class DirectCommands:
     def ask(self, *command: bytes | str | int) -> Any:
         """The server's answer, texts as bytes. Raises RedisError."""
         line = self._take()
-        connection = line.connection
         try:
-            packed = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub knows one argument only
-            connection.send_packed_command((packed,), check_health=False)
-            return connection.read_response()
+            return line.ask(hiredis.pack_command(command))  # type: ignore[arg-type]  # its stub knows one argument only
         finally:
             # One that brought no answer has closed itself, and connects again when it is next used.
             self._idle.append(line)
@@ -51,21 +49,56 @@ class DirectCommands:
 
 
 class _Line:
-    """A connection, and a way to look whether there is something on it that takes less than redis-py's."""
+    """A connection of redis-py's, which it opens and closes; what goes over it in between goes by the shortest way."""
 
-    __slots__ = ("_poll", "_socket", "connection")
+    __slots__ = ("_poll", "_reader", "_socket", "connection")
 
     def __init__(self, connection: Any) -> None:
         self.connection = connection
         self._socket: Any = None
-        self._poll = select.poll()
+
+    def ask(self, packed: bytes) -> Any:
+        """The answer to a command. Raises RedisError; then the connection is closed, unless it is the server's own."""
+        if self._socket is None or self.connection._sock is not self._socket:
+            self._connect()
+        try:
+            self._socket.sendall(packed)
+            while (answer := self._reader.gets()) is _NOT_YET:
+                received = self._socket.recv(_CHUNK)
+                if not received:
+                    raise ConnectionResetError("closed by the server")
+                self._reader.feed(received)
+        except TimeoutError:
+            self.connection.disconnect()
+            raise redis.TimeoutError("no answer in time") from None
+        except OSError as error:
+            self.connection.disconnect()
+            raise redis.ConnectionError(str(error)) from error
+        except BaseException:
+            self.connection.disconnect()  # its answer would be taken for that to the next command
+            raise
+        if isinstance(answer, ResponseError):
+            try:
+                raise answer
+            finally:
+                del answer  # else it, its traceback and this frame would keep each other, and the connection
+        return answer
 
     def drop_if_of_no_use(self) -> None:
         """Ends the connection if the server has ended it, or if there is something on it that nobody asked for."""
-        connected = self.connection._sock
-        if connected is not self._socket:
-            self._socket, self._poll = connected, select.poll()
-            if connected is not None:
-                self._poll.register(connected, select.POLLIN)
-        if connected is not None and self._poll.poll(0):
+        if self._socket is not None and self.connection._sock is self._socket and self._poll.poll(0):
             self.connection.disconnect()
+
+    def _connect(self) -> None:
+        self.connection.connect()
+        self._socket, self._poll = self.connection._sock, select.poll()
+        self._poll.register(self._socket, select.POLLIN)
+        self._reader = hiredis.Reader(protocolError=InvalidResponse, replyError=_error_of, notEnoughData=_NOT_YET)
+
+
+def _error_of(text: str) -> ResponseError:
+    return (NoScriptError if text.startswith("NOSCRIPT") else ResponseError)(text)
+
+
+_NOT_YET = object()
+_CHUNK = 65_536

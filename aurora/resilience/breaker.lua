@@ -1,13 +1,12 @@
 -- One event of a shared circuit breaker, decided on Redis's clock: the table of breaker_machine.py, change both together.
 --
 -- KEYS[1]  the breaker's state, a text of lines (see `held` below)
--- ARGV     1 event ("sync" only reads)   2 generation of the call   3 error text
---          4 failure threshold   5 open time   6 probe lease   7 longest open time   8 jitter drawn, 0 to 1
---          9 channel for pushes   10 name
---          what the caller believes:  11 version   12 "1" if it moved on by itself since that version   13 then its state, as lines, else empty
---          counted since its last call:  14 successes  15 failures  16 rejected
---          17 empty, or the conditions of breaker_window.py: slot's length, least calls, rate of failures and of slow calls (shares of 1000),
---             other calls that succeeded since it was last told
+-- ARGV     1 event ("sync" only reads)   2 generation of the call   3 error text   4 failure threshold
+--          what the caller believes:  5 version   6 "1" if it moved on by itself since that version   7 then its state, as lines, else empty
+--          8 empty, or the conditions of breaker_window.py: slot's length, least calls, rate of failures and of slow calls (shares of 1000),
+--            other calls that succeeded since it was last told
+--          counted since its last call:  9 successes  10 failures  11 rejected
+--          12 open time, probe lease, longest open time   13 jitter drawn, 0 to 1   14 channel for pushes, and name, as lines
 -- Times are whole microseconds; an empty line means never. Returns {admitted, moved, status before, view}; the view is lines too, the error last,
 -- for it alone may hold line breaks. Of one failure more, and nothing else, {version, failures in a row, successes, failures, rejected, trips and failed probes as lines}. Nothing when
 -- less is known here than the caller knows: it has to ask again, with its state.
@@ -16,16 +15,16 @@
 
 local held = redis.call('GET', KEYS[1])
 local event, call = ARGV[1], tonumber(ARGV[2])
-local known, differs = tonumber(ARGV[11]), ARGV[12] == '1'
+local known, differs = tonumber(ARGV[5]), ARGV[6] == '1'
 
 -- What an outage mostly consists of, one failure more of several: it is no news to others, the caller need not be told what it knows, and only what is
 -- needed is read.
-if event == 'fail' and held and ARGV[12] == '0' and ARGV[17] == '' then
+if event == 'fail' and held and ARGV[6] == '0' and ARGV[8] == '' then
   local version, generation, failure_count, tripped, successes, failures, rejected =
     string.match(held, '^(%d+)\nclosed\n(%d+)\n(%d+)\n0\n\n\n\n(%d+\n%d+)\n(%d+)\n(%d+)\n(%d+)[^\n]*\n')
   if version and tonumber(generation) == call and failure_count ~= '0' and failure_count + 1 < tonumber(ARGV[4]) and tonumber(version) >= known then
     version, failure_count, successes, failures, rejected =
-      version + 1, failure_count + 1, successes + ARGV[14], failures + ARGV[15], rejected + ARGV[16]
+      version + 1, failure_count + 1, successes + ARGV[9], failures + ARGV[10], rejected + ARGV[11]
     redis.call('SET', KEYS[1], string.format('%d\nclosed\n%s\n%d\n0\n\n\n\n%s\n%d\n%d\n%d\n', version, generation, failure_count, tripped,
       successes, failures, rejected) .. ARGV[3])
     return {version, failure_count, successes, failures, rejected, tripped}
@@ -50,6 +49,9 @@ else
   successes, failures, rejected, window, last_error = 0, 0, 0, '', ''
 end
 
+local base, lease, longest = string.match(ARGV[12], '^(%d+),(%d+),(%d+)$')
+base, longest = tonumber(base), tonumber(longest)
+local channel, name = string.match(ARGV[14], '^([^\n]*)\n(.*)$')
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 -- Versions are times, and above all seen ones: order survives a flush, and a clock set back.
@@ -59,11 +61,11 @@ local changed, news, admitted = false, false, false
 
 -- Flushed, restored from an older file, or out of reach for a while: the first to come back brings what it knows.
 if version < known or (version == known and differs) then
-  if ARGV[13] == '' then return {} end
+  if ARGV[7] == '' then return {} end
   local ago, ahead
   window = ''
   status, generation, failure_count, forced, ago, ahead, trips, reopened, last_error =
-    string.match(ARGV[13], '^([%a-]+)\n(%d+)\n(%d+)\n([01])\n(%-?%d*)\n(%-?%d*)\n(%d+)\n(%d+)\n(.*)$')
+    string.match(ARGV[7], '^([%a-]+)\n(%d+)\n(%d+)\n([01])\n(%-?%d*)\n(%-?%d*)\n(%d+)\n(%d+)\n(.*)$')
   generation, failure_count, forced = tonumber(generation), tonumber(failure_count), forced == '1'
   trips, reopened, ago, ahead = tonumber(trips), tonumber(reopened), tonumber(ago), tonumber(ahead)
   opened_at = ago and now - ago
@@ -94,16 +96,15 @@ end
 
 -- The full time, or growing with each failed probe up to the longest, and then a tenth longer at most, by chance.
 local function open_time()
-  local base, longest = tonumber(ARGV[5]), tonumber(ARGV[7])
   if longest <= base then return base end
-  return math.floor(math.min(base * 2 ^ math.min(reopened, 32), longest) * (1 + tonumber(ARGV[8]) / 10))
+  return math.floor(math.min(base * 2 ^ math.min(reopened, 32), longest) * (1 + tonumber(ARGV[13]) / 10))
 end
 
 -- Adds a call, and those that succeeded meanwhile, to the window's slot of now; whether a rate is reached. The window is kept as `;slot,calls,failures,slow`
 -- for each slot, at the end of the last count's line.
 local function count(calls, failed, slow)
-  if ARGV[17] == '' then return false end
-  local length, least, failure_rate, slow_rate, succeeded = string.match(ARGV[17], '^(%d+),(%d+),(%d+),(%d+),(%d+)$')
+  if ARGV[8] == '' then return false end
+  local length, least, failure_rate, slow_rate, succeeded = string.match(ARGV[8], '^(%d+),(%d+),(%d+),(%d+),(%d+)$')
   local slot, rows = math.floor(now / tonumber(length)), {}
   calls = calls + tonumber(succeeded)
   local all_calls, all_failed, all_slow = calls, failed, slow
@@ -163,7 +164,7 @@ elseif event == 'admit' then
   if status == 'closed' then
     admitted = true
   elseif probe_at and now >= probe_at then
-    wait = tonumber(ARGV[6])
+    wait = tonumber(lease)
     status, generation, probe_at = 'half-open', next_version, now + wait
     admitted, changed, news = true, true, true
   end
@@ -183,9 +184,9 @@ elseif event == 'reset' then
 end
 
 if changed then version = next_version end
-local has_counts = ARGV[14] ~= '0' or ARGV[15] ~= '0' or ARGV[16] ~= '0'
+local has_counts = ARGV[9] ~= '0' or ARGV[10] ~= '0' or ARGV[11] ~= '0'
 if has_counts then
-  successes, failures, rejected = successes + ARGV[14], failures + ARGV[15], rejected + ARGV[16]
+  successes, failures, rejected = successes + ARGV[9], failures + ARGV[10], rejected + ARGV[11]
 end
 
 local opened, probed, opened_ago, probe_in, waiting = '', '', '', '', ''
@@ -198,7 +199,7 @@ if changed or has_counts then
   redis.call('SET', KEYS[1], string.format('%d\n%s\n%d\n%d\n%s\n%s\n%s\n%s\n%d\n%d\n%d\n%d\n%d%s\n', version, status, generation, failure_count,
     flag, opened, probed, waiting, trips, reopened, successes, failures, rejected, window) .. last_error)
 end
-local view = ARGV[10] .. string.format('\n%d\n%s\n%d\n%d\n%s\n%s\n%s\n%d\n%d\n%d\n%d\n%d\n', version, status, generation, failure_count,
+local view = name .. string.format('\n%d\n%s\n%d\n%d\n%s\n%s\n%s\n%d\n%d\n%d\n%d\n%d\n', version, status, generation, failure_count,
   flag, opened_ago, probe_in, trips, reopened, successes, failures, rejected) .. last_error
-if news then redis.call('PUBLISH', ARGV[9], view) end
+if news then redis.call('PUBLISH', channel, view) end
 return {admitted and 1 or 0, (before ~= status or before_forced ~= forced) and 1 or 0, before, view}

@@ -21,7 +21,6 @@ import secrets
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
 
@@ -321,7 +320,7 @@ class Breaker:
             # The store may take this generation over later: no other process may have counted up to the same.
             # Redis's own are microseconds, far below; Lua's numbers are exact up to 2^53.
             unique = (1 << 52) | secrets.randbits(52)
-            step = step._replace(state=replace(step.state, generation=unique))
+            step = step._replace(state=step.state._replace(generation=unique))
         self._keep(step.state)
         self._differs = True
         return step

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
@@ -73,8 +73,7 @@ class BreakerSettings:
         return grown * (1 + draw / 10)
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """Everything that decides. `generation` is the fence: it changes with every transition and with every
     probe granted, and a verdict that bears another one moves nothing. `probe_at` is the moment from which one
     caller may be let through: the end of the open time, or of the present probe's lease; infinite while
@@ -96,7 +95,7 @@ class State:
         if self.status is Status.CLOSED:
             return self  # it bears no instants
         opened_at = None if self.opened_at is None else self.opened_at + seconds
-        return replace(self, opened_at=opened_at, probe_at=self.probe_at + seconds)
+        return self._replace(opened_at=opened_at, probe_at=self.probe_at + seconds)
 
 
 class Event(NamedTuple):
@@ -205,8 +204,7 @@ def _admit(state: State, _event: Event, settings: BreakerSettings, now: float) -
     # lease.
     if state.status is Status.CLOSED or now < state.probe_at:
         return state
-    return replace(
-        state,
+    return state._replace(
         status=Status.HALF_OPEN,
         generation=state.generation + 1,
         probe_at=now + settings.probe_lease,
@@ -217,14 +215,14 @@ def _succeed(state: State, _event: Event, _settings: BreakerSettings, _now: floa
     if state.status is Status.HALF_OPEN:
         return _closed(state)
     if state.failure_count:
-        return replace(state, failure_count=0)
+        return state._replace(failure_count=0)
     return state
 
 
 def _fail(state: State, event: Event, settings: BreakerSettings, now: float) -> State:
     if state.is_forced:
         return state
-    failed = replace(state, failure_count=state.failure_count + 1, last_error=event.error)
+    failed = state._replace(failure_count=state.failure_count + 1, last_error=event.error)
     if state.status is Status.CLOSED:
         failed = _counted(failed, event, settings, now, failures=1)
         if failed.failure_count < settings.failure_threshold and not _are_met(failed, settings):
@@ -240,13 +238,13 @@ def _slow(state: State, event: Event, settings: BreakerSettings, now: float) -> 
     counted = _counted(fine, event, settings, now, slow=1)
     if not _are_met(counted, settings):
         return counted
-    return _opened(state, replace(counted, last_error=event.error), event, settings, now)
+    return _opened(state, counted._replace(last_error=event.error), event, settings, now)
 
 
 def _tally(state: State, event: Event, settings: BreakerSettings, now: float) -> State:
     if state.status is not Status.CLOSED or not event.succeeded or settings.conditions is None:
         return state
-    return replace(state, window=settings.conditions.added(state.window, now, calls=event.succeeded))
+    return state._replace(window=settings.conditions.added(state.window, now, calls=event.succeeded))
 
 
 def _counted(
@@ -256,7 +254,7 @@ def _counted(
         return state
     calls = event.succeeded + 1
     window = settings.conditions.added(state.window, now, calls=calls, failures=failures, slow=slow)
-    return replace(state, window=window)
+    return state._replace(window=window)
 
 
 def _are_met(state: State, settings: BreakerSettings) -> bool:
@@ -267,8 +265,7 @@ def _opened(state: State, failed: State, event: Event, settings: BreakerSettings
     # Trips count the openings of a closed breaker; a failed probe merely keeps it open.
     is_trip = state.status is Status.CLOSED
     reopened = 0 if is_trip else state.reopened + 1
-    return replace(
-        failed,
+    return failed._replace(
         status=Status.OPEN,
         generation=state.generation + 1,
         opened_at=now,
@@ -281,13 +278,12 @@ def _opened(state: State, failed: State, event: Event, settings: BreakerSettings
 
 def _cancel(state: State, _event: Event, _settings: BreakerSettings, now: float) -> State:
     if state.status is Status.HALF_OPEN:
-        return replace(state, probe_at=min(state.probe_at, now))
+        return state._replace(probe_at=min(state.probe_at, now))
     return state
 
 
 def _force_open(state: State, _event: Event, _settings: BreakerSettings, now: float) -> State:
-    return replace(
-        state,
+    return state._replace(
         status=Status.OPEN,
         generation=state.generation + 1,
         is_forced=True,
@@ -298,11 +294,11 @@ def _force_open(state: State, _event: Event, _settings: BreakerSettings, now: fl
 
 
 def _force_closed(state: State, _event: Event, _settings: BreakerSettings, _now: float) -> State:
-    return replace(_closed(state), is_forced=True)
+    return _closed(state)._replace(is_forced=True)
 
 
 def _reset(state: State, _event: Event, _settings: BreakerSettings, _now: float) -> State:
-    return replace(_closed(state), last_error="")
+    return _closed(state)._replace(last_error="")
 
 
 def _closed(state: State) -> State:

@@ -43,7 +43,7 @@ PREFIX = "aurora:breaker"
 SCRIPT = Path(__file__).with_name("breaker.lua").read_text(encoding="utf-8")
 SCRIPT_SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 VIEW_LINES = 14
-_KNOWN_STATE, _ONE_FAILURE_MORE = 12, 6  # the place of an argument, the length of a reply
+_KNOWN_STATE, _ONE_FAILURE_MORE = 6, 6  # the place of an argument, the length of a reply
 LONGEST_WAIT = 1.0  # of the listener for a message: `stop` waits for it
 SILENCE_SECONDS = 2.0  # an unanswered ping on the subscription is a dead connection after this
 
@@ -105,7 +105,7 @@ class BreakerStore:
         nothing is known to have happened there, and the caller decides alone."""
         if not self._may_try():
             return None
-        if self._members and not self._stopping.is_set():
+        if self._listener is not None and not self._stopping.is_set():
             self._keep_listening()
         arguments = _arguments(name, event, settings=settings, known=known, counts=counts, channel=self._channel)
         key = f"{self._prefix}:{name}"
@@ -257,27 +257,32 @@ def read_view(payload: bytes | str) -> View:
 def _arguments(
     name: str, event: Event | None, *, settings: BreakerSettings, known: Known, counts: Counts, channel: str
 ) -> list[str]:
-    of_event = (event.kind.value, str(event.generation), event.error) if event else ("sync", "0", "")
+    kind, generation, error, draw = (
+        (event.kind, event.generation, event.error, event.draw) if event else ("sync", 0, "", 0.0)
+    )
+    threshold, times = _told_settings(settings)
     return [
-        *of_event,
-        *_told_settings(settings),
-        f"{event.draw:.6f}" if event and settings.longest_reset else "0",
-        channel,
-        name,
+        kind,
+        str(generation),
+        error,
+        threshold,
         str(known.version),
         "1" if known.differs else "0",
         _lines(known.state) if known.differs else "",
+        _conditions(settings.conditions, event) if settings.conditions else "",
         str(counts.successes),
         str(counts.failures),
         str(counts.rejected),
-        _conditions(settings.conditions, event) if settings.conditions else "",
+        times,
+        f"{draw:.6f}" if settings.longest_reset else "0",
+        f"{channel}\n{name}",
     ]
 
 
 @functools.lru_cache(maxsize=256)
-def _told_settings(settings: BreakerSettings) -> tuple[str, ...]:
+def _told_settings(settings: BreakerSettings) -> tuple[str, str]:
     times = (settings.reset_timeout, settings.probe_lease, settings.longest_reset)
-    return str(settings.failure_threshold), *map(_micros, times)
+    return str(settings.failure_threshold), ",".join(map(_micros, times))
 
 
 def _one_failure_more(name: str, event: Event, reply: list[Any]) -> Answer:

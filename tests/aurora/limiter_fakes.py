@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from aurora.resilience.ratelimit import Limiter
+
 
 class CountingPool(redis.ConnectionPool):
-    """Counts how often the limiter's script was sent for, whether or not the server could be reached."""
-
     trips = 0
+    """How often the limiter's script was sent for, whether or not the server could be reached."""
 
-    def make_connection(self) -> Any:
-        connection = cast(Any, super()).make_connection()
-        send = connection.send_packed_command
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.commands: list[Any] = []
 
-        def counted(command: Any, *args: Any, **options: Any) -> None:
-            self.trips += any(b"\r\nEVAL" in part for part in command)
-            send(command, *args, **options)
+    def disconnect(self, inuse_connections: bool = True) -> None:
+        for direct in self.commands:
+            direct.close()
+        super().disconnect(inuse_connections)
 
-        connection.send_packed_command = counted
-        return connection
+
+def limiter_on(pool: CountingPool, **options: Any) -> Limiter:
+    """A limiter whose questions are counted in its pool."""
+    made = Limiter(redis.Redis(connection_pool=pool), **options)
+    ask: Any = made._ask
+    pool.commands.append(ask.__self__)
+
+    def counted(*command: Any) -> Any:
+        pool.trips += command[0].startswith("EVAL")
+        return ask(*command)
+
+    made._ask = counted
+    return made
 
 
 class Clock:

@@ -17,7 +17,7 @@ from redis.crc import key_slot
 
 from aurora.errors import Invalid
 from aurora.resilience.ratelimit import SECOND, Limiter, Policy
-from tests.aurora.limiter_fakes import Clock, CountingPool, counting_pool, patient
+from tests.aurora.limiter_fakes import Clock, CountingPool, counting_pool, limiter_on, patient
 from tests.waiting import until
 
 GENERAL = Policy("general", 5, 60)
@@ -39,15 +39,15 @@ def pool(redis_client, redis_url):
     made.disconnect()
 
 
-def limiter_on(pool: CountingPool, **options: Any) -> Limiter:
-    made = Limiter(redis.Redis(connection_pool=pool), **options)
+def patient_limiter_on(pool: CountingPool, **options: Any) -> Limiter:
+    made = limiter_on(pool, **options)
     patient(pool)
     return made
 
 
 @pytest.fixture
 def limiter(pool):
-    return limiter_on(pool)
+    return patient_limiter_on(pool)
 
 
 def key_of(policy: Policy, identity: str = ANALYST) -> str:
@@ -221,7 +221,7 @@ def test_no_window_wherever_it_begins_holds_more_than_the_quota(limiter):
 
 @pytest.mark.parametrize("refusals", [1, 2], ids=["refused by Redis", "refused from memory"])
 def test_a_caller_who_waits_as_long_as_told_gets_through(pool, redis_client, clock, refusals):
-    limiter = limiter_on(pool, clock=clock)
+    limiter = patient_limiter_on(pool, clock=clock)
     seed(redis_client, GENERAL, [30.0, 5.0, 4.0, 3.0, 2.0])
     told = [limiter.hit(ANALYST, [GENERAL]).retry_after for _ in range(refusals)]
     assert all(0 < wait <= 30 for wait in told)
@@ -231,7 +231,7 @@ def test_a_caller_who_waits_as_long_as_told_gets_through(pool, redis_client, clo
 
 
 def test_a_caller_known_to_be_over_costs_no_round_trip(pool, redis_client, clock):
-    limiter = limiter_on(pool, clock=clock)
+    limiter = patient_limiter_on(pool, clock=clock)
     seed(redis_client, GENERAL, [40.5] * 5)
     limiter.hit(ANALYST, [GENERAL])
     pool.trips = 0
@@ -242,7 +242,7 @@ def test_a_caller_known_to_be_over_costs_no_round_trip(pool, redis_client, clock
 
 
 def test_redis_is_asked_again_when_the_wait_is_over(pool, redis_client, clock):
-    limiter = limiter_on(pool, clock=clock)
+    limiter = patient_limiter_on(pool, clock=clock)
     seed(redis_client, GENERAL, [40.5] * 5)
     clock.now += limiter.hit(ANALYST, [GENERAL]).retry_after
     seed(redis_client, GENERAL, [])
@@ -250,7 +250,7 @@ def test_redis_is_asked_again_when_the_wait_is_over(pool, redis_client, clock):
 
 
 def test_the_memory_of_refusals_is_bounded(pool, redis_client):
-    limiter = limiter_on(pool, max_identities=2)
+    limiter = patient_limiter_on(pool, max_identities=2)
     one = Policy("general", 1, 60)
     for name in ("user:a", "user:b", "user:c"):
         limiter.hit(name, [one])
@@ -264,7 +264,7 @@ def test_the_memory_of_refusals_is_bounded(pool, redis_client):
 
 def test_a_host_whose_clock_is_an_hour_off_gets_nothing_extra(limiter, redis_url, clock):
     clock.now += 3600
-    skewed = limiter_on(counting_pool(redis_url), clock=clock)
+    skewed = patient_limiter_on(counting_pool(redis_url), clock=clock)
     assert all(limiter.hit(ANALYST, [GENERAL]).allowed for _ in range(5))
     assert skewed.hit(ANALYST, [GENERAL]).retry_after == 60
 

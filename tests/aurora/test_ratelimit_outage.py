@@ -16,16 +16,12 @@ from hypothesis import strategies as st
 
 from aurora.embedded import locations
 from aurora.embedded.servers import Redis as RedisServer
-from aurora.resilience.ratelimit import Decision, Limiter, Policy
-from tests.aurora.limiter_fakes import Clock, CountingPool, counting_pool, patient
+from aurora.resilience.ratelimit import Decision, Policy
+from tests.aurora.limiter_fakes import Clock, CountingPool, counting_pool, limiter_on, patient
 
 GENERAL = Policy("general", 5, 60)
 PLAYBOOKS = Policy("playbooks", 2, 60)
 ANALYST = "user:analyst"
-
-
-def limiter_on(pool: CountingPool, **options: Any) -> Limiter:
-    return Limiter(redis.Redis(connection_pool=pool), **options)
 
 
 def nothing_at(folder: Path) -> CountingPool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -24,12 +23,12 @@ NOW = 100.0
 SETTINGS = BreakerSettings(failure_threshold=3, reset_timeout=30.0, probe_lease=60.0)
 
 CLOSED = State(generation=5, trips=1, last_error="old")
-WORN = replace(CLOSED, failure_count=2)
-OPEN = replace(CLOSED, status=Status.OPEN, failure_count=3, opened_at=70.0, probe_at=NOW)
-EARLY = replace(OPEN, probe_at=NOW + 0.001)
-PROBED = replace(OPEN, status=Status.HALF_OPEN, probe_at=NOW + 10.0)
-HELD_OPEN = replace(OPEN, is_forced=True, probe_at=math.inf)
-HELD_CLOSED = replace(CLOSED, is_forced=True)
+WORN = CLOSED._replace(failure_count=2)
+OPEN = CLOSED._replace(status=Status.OPEN, failure_count=3, opened_at=70.0, probe_at=NOW)
+EARLY = OPEN._replace(probe_at=NOW + 0.001)
+PROBED = OPEN._replace(status=Status.HALF_OPEN, probe_at=NOW + 10.0)
+HELD_OPEN = OPEN._replace(is_forced=True, probe_at=math.inf)
+HELD_CLOSED = CLOSED._replace(is_forced=True)
 
 OPENED: dict[str, Any] = {"status": Status.OPEN, "generation": 6, "opened_at": NOW, "probe_at": NOW + 30.0}
 SHUT: dict[str, Any] = {
@@ -56,7 +55,7 @@ TABLE = [
     ("a probe under way keeps others out and its lease as it is", PROBED, Kind.ADMIT, {}, False),
     (
         "a probe whose lease has ended is replaced",
-        replace(PROBED, probe_at=NOW),
+        PROBED._replace(probe_at=NOW),
         Kind.ADMIT,
         {"generation": 6, "probe_at": NOW + 60.0},
         True,
@@ -86,7 +85,7 @@ TABLE = [
     ("a cancelled probe leaves its place to the next caller", PROBED, Kind.CANCEL, {"probe_at": NOW}, False),
     (
         "cancelling a probe after its lease does not postpone the next",
-        replace(PROBED, probe_at=50.0),
+        PROBED._replace(probe_at=50.0),
         Kind.CANCEL,
         {},
         False,
@@ -119,7 +118,7 @@ TABLE = [
 def test_the_table(before, kind, changes, is_admitted):
     step = advance(before, Event(kind, before.generation, "new"), settings=SETTINGS, now=NOW)
 
-    assert step.state == replace(before, **changes)
+    assert step.state == before._replace(**changes)
     assert step.is_admitted is is_admitted
 
 
@@ -161,7 +160,7 @@ def test_a_verdict_of_another_generation_moves_nothing(state, kind, generation):
         (WORN, Kind.FAIL, True),
         (WORN, Kind.SUCCEED, False),
         (OPEN, Kind.ADMIT, True),
-        (replace(PROBED, probe_at=NOW), Kind.ADMIT, False),
+        (PROBED._replace(probe_at=NOW), Kind.ADMIT, False),
         (PROBED, Kind.CANCEL, False),
         (PROBED, Kind.SUCCEED, True),
         (OPEN, Kind.FORCE_OPEN, True),
@@ -177,7 +176,7 @@ def test_a_transition_is_a_change_of_status_or_of_hand(before, kind, is_transiti
 
 
 def test_shifting_moves_instants_and_nothing_else():
-    assert OPEN.shifted(-NOW) == replace(OPEN, opened_at=-30.0, probe_at=0.0)
+    assert OPEN.shifted(-NOW) == OPEN._replace(opened_at=-30.0, probe_at=0.0)
     assert HELD_OPEN.shifted(5.0).probe_at == math.inf
     assert CLOSED.shifted(5.0) == CLOSED
 

@@ -67,14 +67,14 @@ def test_an_opening_by_rate_is_a_trip_like_any_other_and_begins_a_new_window():
 
 
 def test_a_slow_success_is_a_success_to_the_count_and_to_a_probe():
-    worn = replace(CLOSED, failure_count=2)
+    worn = CLOSED._replace(failure_count=2)
     assert _after(TOO_SLOW, state=worn, rules=SLOW_RULES).failure_count == 0
     assert _after(TOO_SLOW, state=PROBED, rules=SLOW_RULES).status is Status.CLOSED
 
 
 @pytest.mark.parametrize("kind", [Kind.FAIL, Kind.SLOW])
 def test_forced_closed_opens_at_no_rate(kind):
-    held = replace(CLOSED, is_forced=True)
+    held = CLOSED._replace(is_forced=True)
     assert _after(*[Event(kind)] * 9, state=held, rules=SLOW_RULES).status is Status.CLOSED
 
 
