@@ -18,6 +18,7 @@ from agents.playbooks import catalog, events, facts, runs
 from agents.playbooks.catalog import ACTIONS
 from agents.playbooks.definition import Step
 from agents.playbooks.models import Approval, Execution, ExecutionStep
+from agents.playbooks.rows import Held
 from agents.playbooks.slots import hosts_of
 from agents.playbooks.states import ApprovalStatus, StepState
 from aurora import audit
@@ -166,6 +167,7 @@ def _request(execution: Execution, step: ExecutionStep, needed: catalog.Approval
         requester=execution.requester,
         expires_at=timezone.now() + timedelta(seconds=settings.APPROVAL_SECONDS),
     )
+    step.approval_id = approval.id  # type: ignore[attr-defined]  # as whoever reads steps with their newest question sets it
     asked = f"Approval asked for {step.name} ({step.action}) by {execution.requested_by}: {needed.reason}"
     runs.note(execution, asked, step=step, kind=TimelineKind.APPROVAL)
     audit.record(system(execution.requested_by), "approval.requested", approval, after={"action": step.action})
@@ -176,16 +178,16 @@ def _decide(approval_id: UUID, actor: Actor, reason: str, verdict: _Verdict) -> 
     actor.require(PERMISSION)
     with transaction.atomic():
         # The run first, as the engine does; the update decides which of two that come at once is the first.
-        execution = runs.locked(find(approval_id).execution_id)
+        held = runs.held(find(approval_id).execution_id)
         if find(approval_id).needed > 1 and actor.key_id is not None:
             raise Denied("What cannot be undone is decided by people, not by programs")
         if not _written(approval_id, actor, reason, verdict.word):
             raise _refusal(find(approval_id), actor)
         approval = find(approval_id)
-        approval.execution = execution
+        approval.execution = held.execution
         _tell(approval, actor, verdict, reason)
         if approval.status != ApprovalStatus.PENDING:
-            _go_on(approval, execution, f"{verdict} by {actor.name}" + (f": {reason}" if reason else ""))
+            _go_on(approval, held, f"{verdict} by {actor.name}" + (f": {reason}" if reason else ""))
     return approval
 
 
@@ -227,21 +229,19 @@ def _tell(approval: Approval, actor: Actor, verdict: _Verdict, reason: str) -> N
     outbox.announce(events.approval_decided(approval))
 
 
-def _go_on(approval: Approval, execution: Execution, told: str) -> None:
-    step = ExecutionStep.objects.get(pk=approval.step_id)
-    step.execution = execution
+def _go_on(approval: Approval, held: Held, told: str) -> None:
+    step = held.step(approval.step_id)
     if step.status != StepState.AWAITING_APPROVAL:
         return
     if approval.status == ApprovalStatus.APPROVED:
-        runs.queue(step)
-        runs.advance(execution)
+        runs.queue(held, [step])
     else:
-        runs.settle(execution, step, StepState.FAILED, result={}, error=f"Its approval was {told}")
+        runs.settle(held, step, StepState.FAILED, result={}, error=f"Its approval was {told}")
 
 
 def _expire(approval_id: UUID) -> bool:
     with transaction.atomic():
-        execution = runs.locked(find(approval_id).execution_id)
+        held = runs.held(find(approval_id).execution_id)
         line = {"by": CLOCK.name, "name": CLOCK.name, "verdict": "expired", "reason": "nobody decided in time"}
         line["at"] = timezone.now().isoformat()
         approval = find(approval_id)
@@ -251,15 +251,15 @@ def _expire(approval_id: UUID) -> bool:
         ):
             return False
         approval = find(approval_id)
-        approval.execution = execution
+        approval.execution = held.execution
         _tell(approval, CLOCK, _Verdict("expired"), "nobody decided in time")
-        _go_on(approval, execution, "not decided in time")
+        _go_on(approval, held, "not decided in time")
     return True
 
 
 def _escalate(approval_id: UUID, now: datetime) -> None:
     with transaction.atomic():
-        execution = runs.locked(find(approval_id).execution_id)
+        execution = runs.held(find(approval_id).execution_id).execution
         waiting = Approval.objects.filter(pk=approval_id, status=ApprovalStatus.PENDING, escalated_at=None)
         if not waiting.update(escalated_at=now):
             return

@@ -18,6 +18,7 @@ from django.db import IntegrityError, close_old_connections, transaction
 from django.utils import timezone
 from pydantic import ValidationError
 
+from agents.playbooks import rows
 from agents.playbooks.actions import KINDS
 from agents.playbooks.actions.contract import Order, Wired
 from agents.playbooks.definition import Retry
@@ -60,8 +61,7 @@ def ensure_own() -> None:
 
 def serving(action: str, name: str | None = None) -> Connector | None:
     """The connector for an action: the one named, else the first that serves it; None when there is none."""
-    rows = Connector.objects.filter(enabled=True, actions__contains=[action])
-    return (rows.filter(name=name) if name else rows).order_by("priority", "name").first()
+    return rows.connector_serving(action, name or None)
 
 
 def carry_out(*, connector: Connector, order: Order, retry: Retry) -> Outcome:

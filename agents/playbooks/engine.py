@@ -15,17 +15,18 @@ from uuid import UUID, uuid4
 import structlog
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from agents.playbooks import approvals, connectors, events, expressions, facts, leases, runs, slots, templates
+from agents.playbooks import approvals, connectors, expressions, facts, leases, rows, runs, slots, templates
 from agents.playbooks.actions.contract import Order
 from agents.playbooks.catalog import ACTIONS
 from agents.playbooks.connectors import Outcome
 from agents.playbooks.definition import Retry, Step
 from agents.playbooks.events import work_of
 from agents.playbooks.models import Connector, Execution, ExecutionStep
+from agents.playbooks.rows import Held
 from agents.playbooks.states import ENDED_EXECUTIONS, Course, ExecutionStatus, StepState, UndoState
 from aurora.errors import Invalid, Unavailable
 
@@ -66,89 +67,75 @@ def run_step(*, step_id: UUID, undo: bool = False) -> None:
 def give_up(*, step_id: UUID, undo: bool, error: str) -> None:
     """Ends what no worker can bring to an end, as failed. What has ended meanwhile is left alone."""
     with transaction.atomic():
-        held = _locked(step_id)
+        held = rows.hold_by_step(step_id)
         if held is None:
             return
-        execution, step, steps = held
-        told = f"No worker could finish it: {error}"
+        step, told = held.step(step_id), f"No worker could finish it: {error}"
         if undo and step.undo in (UndoState.QUEUED, UndoState.RUNNING):
-            runs.settle_undo(execution, step, UndoState.FAILED, result={}, error=told)
+            runs.settle_undo(held, step, UndoState.FAILED, result={}, error=told)
         elif not undo and step.status in (StepState.QUEUED, StepState.RUNNING):
-            runs.settle(execution, step, StepState.FAILED, result=step.result, error=told, steps=steps)
-
-
-_Held = tuple[Execution, ExecutionStep, list[ExecutionStep]]
-"""A run that nobody else changes now, one of its steps, and all of them."""
-
-
-def _locked(step_id: UUID) -> _Held | None:
-    execution = runs.locked_by_step(step_id)
-    if execution is None:
-        return None
-    steps = events.steps_of(execution)
-    return execution, next(step for step in steps if str(step.pk) == str(step_id)), steps
+            runs.settle(held, step, StepState.FAILED, result=step.result, error=told)
 
 
 def _take_up(step_id: UUID, *, undo: bool) -> Claim | None:
     with transaction.atomic():
-        held = _locked(step_id)
-        if held is None or held[0].status in ENDED_EXECUTIONS:
+        held = rows.hold_by_step(step_id)
+        if held is None or held.execution.status in ENDED_EXECUTIONS:
             return None
-        claim = _claim_undo(*held) if undo else _claim_step(*held)
+        claim = (_claim_undo if undo else _claim_step)(held, held.step(step_id))
     if isinstance(claim, str):
         # Raised only now: what it waits for is to be seen meanwhile.
         raise Unavailable(claim, retry_after=BUSY_SECONDS)
     return claim
 
 
-def _claim_step(execution: Execution, step: ExecutionStep, steps: list[ExecutionStep]) -> Claim | str | None:
+def _claim_step(held: Held, step: ExecutionStep) -> Claim | str | None:
+    execution = held.execution
     spec = runs.plan_of(execution)[step.name].step
     if step.status == StepState.RUNNING:
         # Begun by a worker that may be dead: it goes on as it was begun, whatever the clock or the conditions say now.
-        return _held(execution, step, steps, spec) if _has_run_out(step) else "Another worker has the step"
+        return _equipped(held, step, spec) if _has_run_out(step) else "Another worker has the step"
     if step.status != StepState.QUEUED or execution.course != Course.FORWARD or execution.is_paused:
         return None
     _begin(execution)
     try:
-        context = facts.context_of(execution, steps)
+        context = facts.context_of(execution, held.steps)
         if not expressions.holds(spec.condition, context):
-            reason = {"reason": f"not so: {spec.condition}"}
-            runs.settle(execution, step, StepState.SKIPPED, result=reason, steps=steps)
+            runs.settle(held, step, StepState.SKIPPED, result={"reason": f"not so: {spec.condition}"})
             return None
         step.parameters = templates.filled(spec.parameters, context)
         if not approvals.is_granted(execution, step, spec):
-            step.status = StepState.AWAITING_APPROVAL
-            step.save(update_fields=["status", "parameters"])
-            runs.advance(execution)
+            runs.await_approval(held, step)
             return None
     except Invalid as error:
-        runs.settle(execution, step, StepState.FAILED, result={}, error=error.detail)
+        runs.settle(held, step, StepState.FAILED, result={}, error=error.detail)
         return None
-    return _held(execution, step, steps, spec)
+    return _equipped(held, step, spec)
 
 
-def _held(execution: Execution, step: ExecutionStep, steps: list[ExecutionStep], spec: Step) -> Claim | str | None:
+def _equipped(held: Held, step: ExecutionStep, spec: Step) -> Claim | str | None:
     """The claim itself: connector, slots, lease."""
     connector = connectors.serving(step.action, spec.connector)
-    if is_dry(execution):
-        return _lease(execution, step, spec, connector, step.parameters)
+    if is_dry(held.execution):
+        return _lease(held.execution, step, spec, connector, step.parameters)
     if connector is None:
         wanted = f"named {spec.connector} " if spec.connector else ""
         error = f"No connector {wanted}serves {step.action}: nothing was done"
-        runs.settle(execution, step, StepState.NOT_CONFIGURED, result={}, error=error, steps=steps)
+        runs.settle(held, step, StepState.NOT_CONFIGURED, result={}, error=error)
         return None
     if missing := slots.take(step, connector):
         if step.queued_at and timezone.now() - step.queued_at > PATIENCE:
             # Two runs that each hold a host that the other wants would wait for ever.
-            runs.settle(execution, step, StepState.FAILED, result={}, error=f"Waited in vain for {missing}")
+            runs.settle(held, step, StepState.FAILED, result={}, error=f"Waited in vain for {missing}")
             return None
         step.note = f"Waits for {missing}"
         step.save(update_fields=["note", "parameters"])
         return step.note
-    return _lease(execution, step, spec, connector, step.parameters)
+    return _lease(held.execution, step, spec, connector, step.parameters)
 
 
-def _claim_undo(execution: Execution, step: ExecutionStep, steps: list[ExecutionStep]) -> Claim | str | None:
+def _claim_undo(held: Held, step: ExecutionStep) -> Claim | str | None:
+    execution = held.execution
     if step.undo == UndoState.RUNNING and not _has_run_out(step):
         return "Another worker has the rollback"
     if step.undo not in (UndoState.QUEUED, UndoState.RUNNING) or execution.course != Course.UNDO:
@@ -159,12 +146,13 @@ def _claim_undo(execution: Execution, step: ExecutionStep, steps: list[Execution
     connector = connectors.serving(spec.rollback.action, name)
     if connector is None:
         error = f"No connector serves {spec.rollback.action}: nothing was undone"
-        runs.settle_undo(execution, step, UndoState.NOT_CONFIGURED, result={}, error=error)
+        runs.settle_undo(held, step, UndoState.NOT_CONFIGURED, result={}, error=error)
         return None
     try:
-        parameters = templates.filled(spec.rollback.parameters, facts.context_of(execution, steps)) or step.parameters
+        context = facts.context_of(execution, held.steps)
+        parameters = templates.filled(spec.rollback.parameters, context) or step.parameters
     except Invalid as error:
-        runs.settle_undo(execution, step, UndoState.FAILED, result={}, error=error.detail)
+        runs.settle_undo(held, step, UndoState.FAILED, result={}, error=error.detail)
         return None
     return _lease(execution, step, spec, connector, parameters, undo=True)
 
@@ -178,18 +166,12 @@ def _lease(
     *,
     undo: bool = False,
 ) -> Claim:
+    if undo:
+        step.undo = UndoState.RUNNING
+    else:
+        step.status = StepState.RUNNING
     lease = uuid4()
-    begun: dict[str, Any] = (
-        {"undo": UndoState.RUNNING} if undo else {"status": StepState.RUNNING, "parameters": parameters}
-    )
-    ExecutionStep.objects.filter(pk=step.pk).update(
-        **begun,
-        lease=lease,
-        lease_until=Now() + timedelta(seconds=settings.BUS_CLAIM_SECONDS),
-        attempts=F("attempts") + 1,
-        started_at=step.started_at or timezone.now(),
-        note="",
-    )
+    rows.write_lease(step, lease=lease, seconds=settings.BUS_CLAIM_SECONDS)
     action = spec.rollback.action if undo and spec.rollback else step.action
     order = Order(
         action=action,
@@ -211,7 +193,7 @@ def is_dry(execution: Execution) -> bool:
 def _begin(execution: Execution) -> None:
     if execution.started_at is None:
         execution.started_at, execution.status = timezone.now(), ExecutionStatus.RUNNING
-        execution.save(update_fields=["started_at", "status"])
+        rows.write_run(execution)
 
 
 def _has_run_out(step: ExecutionStep) -> bool:
@@ -241,14 +223,10 @@ def _forecast(claim: Claim) -> dict[str, Any]:
 
 def _settle(claim: Claim, outcome: Outcome) -> None:
     with transaction.atomic():
-        execution = runs.locked(claim.execution_id)
-        steps = events.steps_of(execution)
-        step = next((one for one in steps if one.pk == claim.step.pk and one.lease == claim.lease), None)
-        if step is None or (step.undo if claim.undo else step.status) != StepState.RUNNING:
+        held = runs.held(claim.execution_id)
+        step = held.step(claim.step.pk)
+        if step.lease != claim.lease or (step.undo if claim.undo else step.status) != StepState.RUNNING:
             log.warning("playbook_lease_lost", execution=str(claim.execution_id), step=claim.step.name)
             return
-        ended: dict[str, Any] = {"result": outcome.result, "error": outcome.error}
-        if claim.undo:
-            runs.settle_undo(execution, step, outcome.status, **ended)
-        else:
-            runs.settle(execution, step, outcome.status, **ended, steps=steps)
+        settle = runs.settle_undo if claim.undo else runs.settle
+        settle(held, step, outcome.status, result=outcome.result, error=outcome.error)

@@ -13,6 +13,7 @@ from agents import investigations
 from agents.playbooks import approvals, facts, runs
 from agents.playbooks.authoring import current_version
 from agents.playbooks.models import AutomationRule, Execution, ExecutionStep, Playbook
+from agents.playbooks.rows import Held
 from agents.playbooks.states import ENDED_EXECUTIONS, Course, StepState
 from aurora import audit
 from aurora.actors import Actor
@@ -62,11 +63,11 @@ def execute(
             parameters=dict(parameters or {}),
             facts=facts.gathered(alert=alert, case=case, parameters=parameters or {}),
         )
-        _lay_out(execution)
+        steps = _laid_out(execution)
         about = {"playbook": playbook.name, "version": playbook.version, "dry_run": is_dry}
         audit.record(actor, "playbook.executed", execution, after=about)
         runs.note(execution, f"Playbook {playbook.name} v{playbook.version} started by {actor.name}")
-        runs.advance(execution)
+        runs.advance(Held(execution, steps))
     return execution
 
 
@@ -74,15 +75,14 @@ def cancel(*, execution_id: UUID, actor: Actor, rollback: bool = False) -> Execu
     """Calls a run off: what acts now ends, nothing more begins. With `rollback` what was completed is undone. Raises Denied, Missing, Conflict."""
     actor.require(PERMISSION)
     with transaction.atomic():
-        execution = _under_way(execution_id)
+        held = _under_way(execution_id)
+        execution = held.execution
         if execution.course != Course.FORWARD:
             raise Conflict("The run is being ended already")
         audit.record(actor, "execution.cancelled", execution, after={"rollback": rollback})
         runs.note(execution, f"Called off by {actor.name}" + (", with rollback" if rollback else ""))
         execution.is_paused = False
-        execution.save(update_fields=["is_paused"])
-        runs.turn(execution, Course.UNDO if rollback else Course.CANCEL)
-        runs.advance(execution)
+        runs.turn(held, Course.UNDO if rollback else Course.CANCEL)
     return execution
 
 
@@ -114,8 +114,8 @@ def _subject(alert_id: UUID | None, case_id: UUID | None, *, is_dry: bool) -> tu
     return alert, alert.case
 
 
-def _lay_out(execution: Execution) -> None:
-    ExecutionStep.objects.bulk_create(
+def _laid_out(execution: Execution) -> list[ExecutionStep]:
+    steps: list[ExecutionStep] = ExecutionStep.objects.bulk_create(
         ExecutionStep(
             execution=execution,
             position=position,
@@ -126,29 +126,27 @@ def _lay_out(execution: Execution) -> None:
         )
         for position, placed in enumerate(runs.plan_of(execution).values())
     )
+    return steps
 
 
-def _under_way(execution_id: UUID) -> Execution:
-    execution = runs.locked(execution_id)
-    if execution.status in ENDED_EXECUTIONS:
-        raise Conflict(f"The run is {execution.status} already")
-    return execution
+def _under_way(execution_id: UUID) -> Held:
+    held = runs.held(execution_id)
+    if held.execution.status in ENDED_EXECUTIONS:
+        raise Conflict(f"The run is {held.execution.status} already")
+    return held
 
 
 def _hold(execution_id: UUID, actor: Actor, *, is_paused: bool) -> Execution:
     actor.require(PERMISSION)
     with transaction.atomic():
-        execution = _under_way(execution_id)
+        held = _under_way(execution_id)
+        execution = held.execution
         if execution.course != Course.FORWARD:
             raise Conflict("The run is being ended")
         if execution.is_paused == is_paused:
             raise Invalid("The run is paused already" if is_paused else "The run is not paused")
         execution.is_paused = is_paused
-        execution.save(update_fields=["is_paused"])
         audit.record(actor, "execution.paused" if is_paused else "execution.resumed", execution)
         runs.note(execution, f"{'Paused' if is_paused else 'Resumed'} by {actor.name}")
-        if not is_paused:
-            for step in execution.steps.filter(status=StepState.QUEUED):
-                runs.queue(step)
-        runs.advance(execution)
+        runs.queue(held, [] if is_paused else [step for step in held.steps if step.status == StepState.QUEUED])
     return execution

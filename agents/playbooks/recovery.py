@@ -60,5 +60,5 @@ def _recover_runs() -> int:
     for execution_id in woken:
         log.error("playbook_run_asleep", execution=str(execution_id))
         with transaction.atomic():
-            runs.advance(runs.locked(execution_id))
+            runs.advance(runs.held(execution_id))
     return len(woken)

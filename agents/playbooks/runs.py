@@ -1,23 +1,25 @@
 """The course of a run: which steps come next, when it halts, goes back, and ends.
 
-Everything here happens in a transaction that holds the run's row (`locked`), in which the change that brings it about is written too: between
-the end of a step and what follows from it there is no moment at which a worker could die.
+Everything here happens in a transaction that holds the run's row (`held`), in which the change that brings it about is written too: between the
+end of a step and what follows from it there is no moment at which a worker could die. What follows is found out first, on the rows as they were
+read, and then written as a whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 import structlog
-from django.db.models import QuerySet
 from django.utils import timezone
 
-from agents.playbooks import events, slots
+from agents.playbooks import events, rows
 from agents.playbooks.definition import Definition, Placed, layout
 from agents.playbooks.models import Execution, ExecutionStep, PlaybookVersion
+from agents.playbooks.rows import Held
 from agents.playbooks.states import (
     ENDED_EXECUTIONS,
     IN_FLIGHT_STEPS,
@@ -29,6 +31,7 @@ from agents.playbooks.states import (
     StepState,
     UndoState,
 )
+from aurora import statements
 from aurora.actors import system
 from aurora.bus import outbox
 from aurora.bus.outbox import Event
@@ -47,30 +50,15 @@ _END_OF = {
     Course.HALT: ExecutionStatus.FAILED,
     Course.CANCEL: ExecutionStatus.CANCELLED,
 }
-_ENDING = ("status", "result", "error", "note", "parameters", "settled_as", "finished_at", "lease", "lease_until")
 _CAME_TO_NOTHING = (StepState.FAILED, StepState.NOT_CONFIGURED)
 
 
-def locked(execution_id: UUID) -> Execution:
-    """The run, nobody else's to change until the transaction ends. Raises Missing."""
-    row = _lockable().filter(pk=execution_id).first()
-    if row is None:
+def held(execution_id: UUID) -> Held:
+    """The run and its steps, nobody else's to change until the transaction ends. Raises Missing."""
+    found = rows.hold(execution_id)
+    if found is None:
         raise Missing
-    if row.case_id is not None and row.case is None:
-        # Its case went into another one while the lock was waited for: PostgreSQL has the row as it is now, what is joined to it as it was.
-        row.case = Case.objects.get(pk=row.case_id)
-    return row
-
-
-def locked_by_step(step_id: UUID) -> Execution | None:
-    """The run of a step, as `locked`; None when there is no such step."""
-    return _lockable().filter(steps=step_id).first()
-
-
-def _lockable() -> QuerySet[Execution]:
-    # The version's texts are large, and `plan_of` knows what they say.
-    rows = Execution.objects.select_for_update(of=("self",)).select_related("playbook", "version", "case")
-    return rows.defer("version__definition", "version__source")
+    return found
 
 
 @lru_cache(maxsize=256)
@@ -84,62 +72,92 @@ def plan_of(execution: Execution) -> Mapping[str, Placed]:
     return _plan(execution.version_id)
 
 
-def settle(
-    execution: Execution,
-    step: ExecutionStep,
-    status: str,
-    *,
-    result: dict[str, Any],
-    error: str = "",
-    steps: list[ExecutionStep] | None = None,
-) -> None:
-    """Writes how a step ended and what follows from it for the run. `steps` are all of the run's, `step` among them, for who has them."""
-    execution.settled_count += 1  # written by `advance`; the run's row is ours
+@dataclass(slots=True)
+class _Change:
+    """What comes of a run that is held, before any of it is written. `steps` are all of the run's; those in `changed` are to be written."""
+
+    execution: Execution
+    steps: list[ExecutionStep]
+    changed: list[ExecutionStep] = field(default_factory=list)
+    settled: list[ExecutionStep] = field(default_factory=list)
+    """Those that no longer act, and so give back what they have taken."""
+    lines: list[tuple[Case, str, ExecutionStep | None]] = field(default_factory=list)
+    news: list[Event] = field(default_factory=list)
+
+    def note(self, text: str, step: ExecutionStep | None = None) -> None:
+        """A line in the timeline of the run's case, if it has one."""
+        if case := self.execution.case:
+            self.lines.append((case, text, step))
+            self.news.append(case_events.case_updated(case))
+
+    def write(self) -> None:
+        """All of it in one round trip."""
+        with statements.pipeline():
+            rows.write_steps(self.changed)
+            if self.execution.status in ENDED_EXECUTIONS:
+                rows.free_slots(self.steps, is_run_over=True)
+            else:
+                rows.free_slots(self.settled, is_run_over=False)
+            rows.write_run(self.execution)
+            for case, text, step in self.lines:
+                _write_line(case, self.execution, text, step, TimelineKind.PLAYBOOK)
+            outbox.announce(*self.news)
+
+
+def settle(held: Held, step: ExecutionStep, status: str, *, result: dict[str, Any], error: str = "") -> None:
+    """Writes how a step of the held run ended, and what follows from it for the run."""
+    change = _Change(*held, changed=[step], settled=[step])
+    execution = change.execution
+    execution.settled_count += 1
     step.status, step.result, step.error, step.note = status, result, error, ""
     step.settled_as, step.finished_at = execution.settled_count, timezone.now()
     step.lease = step.lease_until = None
-    step.save(update_fields=_ENDING)
-    slots.release(step)
-    news = _note_end(execution, step)
-    has_turned = status == StepState.FAILED and _take_failure(execution, step)
-    advance(execution, None if has_turned else steps, news)
+    change.note(_how_it_ended(step), step)
+    if status == StepState.FAILED:
+        _take_failure(change, step)
+    _advance(change)
 
 
-def settle_undo(
-    execution: Execution, step: ExecutionStep, status: str, *, result: dict[str, Any], error: str = ""
-) -> None:
+def settle_undo(held: Held, step: ExecutionStep, status: str, *, result: dict[str, Any], error: str = "") -> None:
     """Writes how a step's rollback ended. One that failed is said loudly and left on the case as a task: somebody has to undo it by hand."""
+    change = _Change(*held, changed=[step], settled=[step])
     step.undo, step.undo_result = status, {**result, **({"error": error} if error else {})}
-    step.lease, step.lease_until = None, None
-    step.save()
-    slots.release(step)
+    step.lease = step.lease_until = None
     if status == UndoState.COMPLETED:
-        note(execution, f"Undone: {step.name} ({step.action})", step=step)
+        change.note(f"Undone: {step.name} ({step.action})", step)
     else:
-        log.error("playbook_rollback_failed", execution=str(execution.id), step=step.name, error=error)
-        what = f"undo {step.name} ({step.action} on {targets_of(step.parameters)})"
-        text = f"To do by hand: {what}, its rollback failed: {error}"
-        if execution.case_id:
-            # Before the line: who has written one shares the case's row, and two who share it would wait for each other to lock it.
-            tasks.leave_task(
-                case_id=execution.case_id,
-                title=f"By hand: {what}"[:500],
-                description=f"{text}\nRun {execution.reference} of {execution.playbook.name}.",
-                actor=system(AUTHOR),
-            )
-        note(execution, text, step=step)
-    advance(execution)
+        change.note(_left_by_hand(change.execution, step, error), step)
+    _advance(change)
 
 
-def turn(execution: Execution, course: str) -> None:
+def await_approval(held: Held, step: ExecutionStep) -> None:
+    """Lays a step aside until somebody has decided on it."""
+    step.status = StepState.AWAITING_APPROVAL
+    _advance(_Change(*held, changed=[step]))
+
+
+def turn(held: Held, course: str) -> None:
     """Leaves the way forward: what has not begun will not, and nobody needs to decide on it any more."""
+    change = _Change(*held)
+    _turn(change, course)
+    _advance(change)
+
+
+def advance(held: Held) -> None:
+    """Sends out what is ready, or ends the run. Called again it finds nothing to do."""
+    _advance(_Change(*held))
+
+
+def _turn(change: _Change, course: str) -> None:
+    execution = change.execution
     if execution.course != Course.FORWARD:
         return
     execution.course = course
-    execution.save(update_fields=["course"])
     now = timezone.now()
-    waiting = execution.steps.filter(status__in=set(UNSETTLED_STEPS) - {StepState.RUNNING})
-    waiting.update(status=StepState.CANCELLED, finished_at=now, note="")
+    for step in change.steps:
+        if step.status in UNSETTLED_STEPS and step.status != StepState.RUNNING:
+            step.status, step.finished_at, step.note = StepState.CANCELLED, now, ""
+            change.changed.append(step)
     for approval in execution.approvals.filter(status=ApprovalStatus.PENDING):
         line = {
             "by": AUTHOR,
@@ -154,50 +172,51 @@ def turn(execution: Execution, course: str) -> None:
             [*approval.decisions, line],
         )
         approval.save(update_fields=["status", "decided_at", "decisions"])
-        outbox.announce(events.approval_decided(approval))
+        change.news.append(events.approval_decided(approval))
 
 
-def advance(execution: Execution, steps: list[ExecutionStep] | None = None, news: Sequence[Event] = ()) -> None:
-    """Sends out what is ready, or ends the run; `news` is announced before. Called again it finds nothing to do."""
+def _advance(change: _Change) -> None:
+    execution, steps = change.execution, change.steps
     if execution.status in ENDED_EXECUTIONS:
-        outbox.announce(*news)
+        change.write()
         return
-    steps = events.steps_of(execution) if steps is None else steps
     queued: list[Event] = []
     if execution.course == Course.FORWARD:
-        queued = _queue_ready(steps)
+        queued = _queue_ready(change)
         is_over = all(step.status not in UNSETTLED_STEPS for step in steps)
     elif any(step.status == StepState.RUNNING for step in steps):
         is_over = False
     else:
-        queued = _queue_next_undo(steps) if execution.course == Course.UNDO else []
+        queued = _queue_next_undo(change) if execution.course == Course.UNDO else []
         is_over = not any(step.undo in IN_FLIGHT_UNDOS for step in steps)
     if is_over:
-        outbox.announce(*news)
-        news = ()
-        _conclude(execution, steps)
+        _conclude(change)
     else:
         execution.status = _status_of(execution, steps)
-        execution.save(update_fields=["status", "settled_count"])
-    outbox.announce(*news, *queued, events.execution_updated(execution, steps))
+    change.news += [*queued, events.execution_updated(execution, steps)]
+    change.write()
+
+
+def queue(held: Held, steps: Iterable[ExecutionStep]) -> None:
+    """Hands steps to the workers."""
+    change = _Change(*held)
+    change.news += _queued(change, steps)
+    _advance(change)
 
 
 def note(
     execution: Execution, text: str, *, step: ExecutionStep | None = None, kind: str = TimelineKind.PLAYBOOK
 ) -> None:
     """A line in the timeline of the run's case, if it has one."""
-    outbox.announce(*_noted(execution, text, step=step, kind=kind))
+    if execution.case is not None:
+        _write_line(execution.case, execution, text, step, kind)
+        outbox.announce(case_events.case_updated(execution.case))
 
 
-def _noted(
-    execution: Execution, text: str, *, step: ExecutionStep | None = None, kind: str = TimelineKind.PLAYBOOK
-) -> list[Event]:
-    if execution.case is None:
-        return []
+def _write_line(case: Case, execution: Execution, text: str, step: ExecutionStep | None, kind: str) -> None:
     data = {"execution_id": str(execution.id)} | ({"step": step.name} if step else {})
-    prefix = f"[dry run] {text}" if execution.dry_run else text
-    lifecycle.note(case=execution.case, kind=kind, actor=AUTHOR, text=prefix, data=data)
-    return [case_events.case_updated(execution.case)]
+    told = f"[dry run] {text}" if execution.dry_run else text
+    lifecycle.note(case=case, kind=kind, actor=AUTHOR, text=told, data=data)
 
 
 def targets_of(parameters: Mapping[str, Any]) -> str:
@@ -210,35 +229,33 @@ def targets_of(parameters: Mapping[str, Any]) -> str:
     return "nothing named"
 
 
-def _queue_ready(steps: list[ExecutionStep]) -> list[Event]:
+def _queue_ready(change: _Change) -> list[Event]:
+    steps = change.steps
     settled = {step.name for step in steps if step.status not in UNSETTLED_STEPS}
-    return _queued([step for step in steps if step.status == StepState.PENDING and settled.issuperset(step.after)])
+    ready = [step for step in steps if step.status == StepState.PENDING and settled.issuperset(step.after)]
+    return _queued(change, ready)
 
 
-def queue(step: ExecutionStep) -> None:
-    """Hands a step to the workers."""
-    outbox.announce(*_queued([step]))
-
-
-def _queued(steps: list[ExecutionStep]) -> list[Event]:
+def _queued(change: _Change, steps: Iterable[ExecutionStep]) -> list[Event]:
     now = timezone.now()
     for step in steps:
         step.status, step.queued_at = StepState.QUEUED, now
-    if steps:
-        ExecutionStep.objects.filter(pk__in=[step.pk for step in steps]).update(status=StepState.QUEUED, queued_at=now)
+        change.changed.append(step)
     return [events.playbook_step(step) for step in steps]
 
 
-def _queue_next_undo(steps: list[ExecutionStep]) -> list[Event]:
+def _queue_next_undo(change: _Change) -> list[Event]:
     """The rollback of what was completed last, one after the other. None when nothing is left to undo, or one is under way."""
-    if any(step.undo in IN_FLIGHT_UNDOS for step in steps):
+    if any(step.undo in IN_FLIGHT_UNDOS for step in change.steps):
         return []
-    left = [step for step in steps if step.status == StepState.COMPLETED and not step.undo and _has_rollback(step)]
+    left = [
+        step for step in change.steps if step.status == StepState.COMPLETED and not step.undo and _has_rollback(step)
+    ]
     if not left:
         return []
     last = max(left, key=lambda step: step.settled_as or 0)
     last.undo, last.queued_at = UndoState.QUEUED, timezone.now()
-    last.save(update_fields=["undo", "queued_at"])
+    change.changed.append(last)
     return [events.playbook_step(last, undo=True)]
 
 
@@ -247,16 +264,13 @@ def _has_rollback(step: ExecutionStep) -> bool:
     return not execution.dry_run and plan_of(execution)[step.name].step.rollback is not None
 
 
-def _take_failure(execution: Execution, step: ExecutionStep) -> bool:
-    """Whether the run leaves the way forward."""
-    match plan_of(execution)[step.name].step.on_failure:
+def _take_failure(change: _Change, step: ExecutionStep) -> None:
+    """The run leaves the way forward, unless the step's author says that it goes on."""
+    match plan_of(change.execution)[step.name].step.on_failure:
         case "stop":
-            turn(execution, Course.HALT)
+            _turn(change, Course.HALT)
         case "rollback":
-            turn(execution, Course.UNDO)
-        case _:
-            return False
-    return True
+            _turn(change, Course.UNDO)
 
 
 def _status_of(execution: Execution, steps: list[ExecutionStep]) -> str:
@@ -268,7 +282,8 @@ def _status_of(execution: Execution, steps: list[ExecutionStep]) -> str:
     return ExecutionStatus.RUNNING if execution.started_at else ExecutionStatus.QUEUED
 
 
-def _conclude(execution: Execution, steps: list[ExecutionStep]) -> None:
+def _conclude(change: _Change) -> None:
+    execution, steps = change.execution, change.steps
     failed_undos = [step.name for step in steps if step.undo in (UndoState.FAILED, UndoState.NOT_CONFIGURED)]
     if execution.course == Course.UNDO:
         execution.status = ExecutionStatus.FAILED if failed_undos else ExecutionStatus.ROLLED_BACK
@@ -276,9 +291,7 @@ def _conclude(execution: Execution, steps: list[ExecutionStep]) -> None:
         execution.status = _END_OF[Course(execution.course)]
     execution.summary = _summary(steps, failed_undos)
     execution.finished_at, execution.is_paused = timezone.now(), False
-    execution.save(update_fields=["status", "summary", "finished_at", "is_paused", "settled_count"])
-    slots.release_all(execution)
-    note(execution, f"Playbook {execution.playbook.name} {execution.status.replace('_', ' ')}: {execution.summary}")
+    change.note(f"Playbook {execution.playbook.name} {execution.status.replace('_', ' ')}: {execution.summary}")
 
 
 def _summary(steps: list[ExecutionStep], failed_undos: list[str]) -> str:
@@ -295,10 +308,24 @@ def _summary(steps: list[ExecutionStep], failed_undos: list[str]) -> str:
     return "; ".join(parts)
 
 
-def _note_end(execution: Execution, step: ExecutionStep) -> list[Event]:
+def _how_it_ended(step: ExecutionStep) -> str:
     text = f"{step.name} ({step.action}) {step.status.replace('_', ' ')}"
     if step.status in _CAME_TO_NOTHING:
-        text += f": {step.error}"
-    elif step.status == StepState.COMPLETED:
-        text += f": {targets_of(step.parameters)}"
-    return _noted(execution, text, step=step)
+        return f"{text}: {step.error}"
+    return f"{text}: {targets_of(step.parameters)}" if step.status == StepState.COMPLETED else text
+
+
+def _left_by_hand(execution: Execution, step: ExecutionStep, error: str) -> str:
+    """Leaves a task on the case; what is to be told of it."""
+    log.error("playbook_rollback_failed", execution=str(execution.id), step=step.name, error=error)
+    what = f"undo {step.name} ({step.action} on {targets_of(step.parameters)})"
+    text = f"To do by hand: {what}, its rollback failed: {error}"
+    if execution.case_id:
+        # Before any line: who has written one shares the case's row, and two who share it would wait for each other to lock it.
+        tasks.leave_task(
+            case_id=execution.case_id,
+            title=f"By hand: {what}"[:500],
+            description=f"{text}\nRun {execution.reference} of {execution.playbook.name}.",
+            actor=system(AUTHOR),
+        )
+    return text

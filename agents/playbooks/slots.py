@@ -2,7 +2,7 @@
 
 Per site (an installation is one) one isolation, one revocation and one credential reset are in flight. A host is isolated by one run at a time, and
 stays that run's until the run has ended: were another to isolate it meanwhile, the first one's rollback would reconnect it. Of a connector, as
-many calls run at once as it is configured for, unless its target is our own database.
+many calls run at once as it is configured for, unless its target is our own database. They are given back with the step's end (`runs`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from agents.playbooks.connectors import OWN
-from agents.playbooks.models import ActionSlot, Connector, Execution, ExecutionStep
+from agents.playbooks.models import ActionSlot, Connector, ExecutionStep
 
 _OURS = frozenset(kind for kind, _ in OWN)
 """Connectors whose target is our own database, which needs no protection from too many calls at once."""
@@ -84,16 +84,6 @@ def _has_a_call(step: ExecutionStep, connector: Connector) -> bool:
             if is_ours or taken > values["last"]:
                 return bool(is_ours)
     return False
-
-
-def release(step: ExecutionStep) -> None:
-    """What was taken for as long as the step acts."""
-    ActionSlot.objects.filter(step=step, is_for_run=False).delete()
-
-
-def release_all(execution: Execution) -> None:
-    """What was taken for as long as the run goes on, too."""
-    ActionSlot.objects.filter(step__execution=execution).delete()
 
 
 def _fixed(step: ExecutionStep) -> list[tuple[str, bool]]:

@@ -87,7 +87,7 @@ def test_a_run_whose_case_goes_while_it_waits_for_its_row_writes_into_the_other_
 
     def settle() -> None:
         with transaction.atomic():
-            taken.append(runs.locked(execution.id))
+            taken.append(runs.held(execution.id).execution)
         connection.close()
 
     with ThreadPoolExecutor(1) as pool:
