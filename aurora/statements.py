@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connections
 
 PREPARED_AFTER = 3
 """Runs on one connection, after which a statement is prepared there. PgBouncer needs `max_prepared_statements` (1.21) in transaction mode."""
@@ -20,16 +20,24 @@ PREPARED_AFTER = 3
 @contextmanager
 def cursor() -> Iterator[psycopg.Cursor[tuple[Any, ...]]]:
     """A cursor on Django's connection and in its transaction. Raises Django's database errors."""
-    connection.ensure_connection()
-    session: psycopg.Connection[tuple[Any, ...]] = connection.connection
+    database = _database()
+    session: psycopg.Connection[tuple[Any, ...]] = database.connection
     session.prepare_threshold = PREPARED_AFTER  # Django's cursors never prepare
-    with connection.wrap_database_errors, psycopg.Cursor(session) as opened:
+    with database.wrap_database_errors, psycopg.Cursor(session) as opened:
         yield opened
 
 
 @contextmanager
 def pipeline() -> Iterator[None]:
     """Statements in the block travel together, in their order. One that fails is known at the end of the block at the latest."""
-    connection.ensure_connection()
-    with connection.wrap_database_errors, connection.connection.pipeline():
+    database = _database()
+    with database.wrap_database_errors, database.connection.pipeline():
         yield
+
+
+def _database() -> Any:
+    """This thread's, connected. Looked up once a call: each attribute of Django's `connection` is a look-up of its own."""
+    database = connections[DEFAULT_DB_ALIAS]
+    if database.connection is None:
+        database.ensure_connection()
+    return database

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import operator
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from aurora.errors import Invalid
@@ -58,6 +59,7 @@ def holds(text: str, context: Mapping[str, Any]) -> bool:
         raise Invalid(f"The condition `{text}` cannot be told: {error}") from None
 
 
+@lru_cache(maxsize=1024)
 def _parse(text: str) -> ast.Expression:
     if len(text) > LONGEST:
         raise Invalid(f"A condition has at most {LONGEST} characters")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import timedelta
+from itertools import islice
 from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
@@ -24,17 +25,20 @@ M = TypeVar("M", bound=models.Model)
 
 
 class _Columns(Generic[M]):
-    """One model's columns within a row that may hold those of several. `without` are left to be read by whoever asks for them."""
+    """One model's columns within a row that may hold those of several. What is left out is read when somebody asks for it."""
 
-    def __init__(self, model: type[M], alias: str, *, without: Collection[str] = ()) -> None:
-        fields = [field for field in model._meta.concrete_fields if field.name not in without]
+    def __init__(
+        self, model: type[M], alias: str, *, only: Collection[str] = (), without: Collection[str] = ()
+    ) -> None:
+        fields = [field for field in model._meta.concrete_fields if not only or field.name in only]
+        fields = [field for field in fields if field.name not in without]
         self.text = ", ".join(f"{alias}.{field.column}" for field in fields)
         self._model, self._names = model, [field.attname for field in fields]
         self._json = [place for place, field in enumerate(fields) if isinstance(field, models.JSONField)]
 
     def read(self, row: Iterator[Any]) -> M | None:
         """The model's instance from the next values of the row; None where an outer join found nothing."""
-        values = [next(row) for _ in self._names]
+        values = list(islice(row, len(self._names)))
         if values[0] is None:
             return None
         for place in self._json:
@@ -44,10 +48,10 @@ class _Columns(Generic[M]):
 
 # A version's texts are large, and `runs.plan_of` knows what they say; what a case is about at length, no step needs.
 _RUN = _Columns(Execution, "run")
-_PLAYBOOK = _Columns(Playbook, "playbook", without=("title", "description", "trigger"))
-_VERSION = _Columns(PlaybookVersion, "version", without=("definition", "source"))
+_PLAYBOOK = _Columns(Playbook, "playbook", only=("id", "name"))
+_VERSION = _Columns(PlaybookVersion, "version", only=("id", "number"))
 _CASE = _Columns(Case, "about", without=("description", "resolution"))
-_ASSIGNEE = _Columns(User, "assignee", without={field.name for field in User._meta.fields} - {"id", "username"})
+_ASSIGNEE = _Columns(User, "assignee", only=("id", "username"))
 _STEP = _Columns(ExecutionStep, "step")
 _CONNECTOR = _Columns(Connector, "connector")
 
