@@ -94,9 +94,11 @@ _WRITTEN = (
     *("status", "parameters", "result", "error", "note", "undo", "undo_result"),
     *("settled_as", "lease", "lease_until", "queued_at", "finished_at"),
 )
+# The run is named so that its few steps are looked at: how many rows a JSON text holds, the planner guesses too high, and reads the whole table.
 _WRITE_STEPS = f"""
     UPDATE {_STEPS} AS step SET {", ".join(f"{name} = new.{name}" for name in _WRITTEN)}
-    FROM json_populate_recordset(NULL::{_STEPS}, %s::json) AS new WHERE step.id = new.id
+    FROM json_populate_recordset(NULL::{_STEPS}, %s::json) AS new
+    WHERE step.id = new.id AND step.execution_id = %s::uuid
 """
 _FREE_SLOTS = f"DELETE FROM {_SLOTS} WHERE step_id = ANY(%s) AND (%s OR NOT is_for_run)"
 
@@ -144,11 +146,11 @@ def write_lease(step: ExecutionStep, *, lease: UUID, seconds: float) -> None:
 
 
 def write_steps(steps: Sequence[ExecutionStep]) -> None:
-    """How steps stand now, all but what only a claim changes of them. Their run is held."""
+    """How steps of one run stand now, all but what only a claim changes of them. Their run is held."""
     if steps:
         rows = [{"id": step.id, **{name: getattr(step, name) for name in _WRITTEN}} for step in steps]
         with statements.cursor() as cursor:
-            cursor.execute(_WRITE_STEPS, [orjson.dumps(rows).decode()])
+            cursor.execute(_WRITE_STEPS, [orjson.dumps(rows).decode(), steps[0].execution_id])
 
 
 def free_slots(steps: Iterable[ExecutionStep], *, is_run_over: bool) -> None:
