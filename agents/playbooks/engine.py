@@ -193,7 +193,7 @@ def is_dry(execution: Execution) -> bool:
 def _begin(execution: Execution) -> None:
     if execution.started_at is None:
         execution.started_at, execution.status = timezone.now(), ExecutionStatus.RUNNING
-        rows.write_run(execution)
+        rows.write(execution)
 
 
 def _has_run_out(step: ExecutionStep) -> bool:

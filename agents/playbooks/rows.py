@@ -7,7 +7,7 @@ seldom (approvals, connectors being configured, pages) stays with the ORM.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from datetime import timedelta
 from itertools import islice
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -18,6 +18,7 @@ from django.contrib.auth.models import User
 from django.db import DEFAULT_DB_ALIAS, models
 
 from agents.playbooks.models import ActionSlot, Approval, Connector, Execution, ExecutionStep, Playbook, PlaybookVersion
+from agents.playbooks.states import ENDED_EXECUTIONS
 from aurora import statements
 from cases.models import Case
 
@@ -42,7 +43,7 @@ class _Columns(Generic[M]):
         if values[0] is None:
             return None
         for place in self._json:
-            values[place] = json.loads(values[place])
+            values[place] = json.loads(values[place])  # as Django does: orjson makes floats of the largest integers
         return self._model.from_db(DEFAULT_DB_ALIAS, self._names, values)
 
 
@@ -68,6 +69,7 @@ _READ_RUN = f"""
     LEFT JOIN {User._meta.db_table} AS assignee ON assignee.id = about.assignee_id
     WHERE run.id = %(id)s
 """
+# The newest question has the greatest id; compared as texts, for not every PostgreSQL knows a greatest UUID.
 _READ_STEPS = f"""
     SELECT (SELECT max(id::text) FROM {Approval._meta.db_table} WHERE step_id = step.id), {_STEP.text}
     FROM {_STEPS} AS step WHERE execution_id = %(id)s ORDER BY position
@@ -80,10 +82,6 @@ _SERVING = f"""
     WHERE enabled AND actions ? %(action)s AND (%(name)s::text IS NULL OR name = %(name)s)
     ORDER BY priority, name LIMIT 1
 """
-_WRITE_RUN = f"""
-    UPDATE {_RUNS} SET status = %s, course = %s, is_paused = %s, summary = %s, settled_count = %s, started_at = %s, finished_at = %s
-    WHERE id = %s
-"""
 # A lease lasts from the moment at which it is written, however long the transaction has waited for the run before.
 _LEASE = f"""
     UPDATE {_STEPS} SET status = %s, undo = %s, parameters = %s::text::jsonb, lease = %s,
@@ -94,13 +92,19 @@ _WRITTEN = (
     *("status", "parameters", "result", "error", "note", "undo", "undo_result"),
     *("settled_as", "lease", "lease_until", "queued_at", "finished_at"),
 )
-# The run is named so that its few steps are looked at: how many rows a JSON text holds, the planner guesses too high, and reads the whole table.
-_WRITE_STEPS = f"""
-    UPDATE {_STEPS} AS step SET {", ".join(f"{name} = new.{name}" for name in _WRITTEN)}
-    FROM json_populate_recordset(NULL::{_STEPS}, %s::json) AS new
-    WHERE step.id = new.id AND step.execution_id = %s::uuid
+# One statement: each more costs as much again in being sent as in being done. The run of the steps is named so that its few are looked at: how many
+# rows a JSON text holds, the planner guesses too high, and reads the whole table.
+_WRITE = f"""
+    WITH freed AS (DELETE FROM {_SLOTS} WHERE step_id = ANY(%(freed)s::uuid[]) AND (%(is_over)s OR NOT is_for_run)),
+    written AS (
+        UPDATE {_STEPS} AS step SET {", ".join(f"{name} = new.{name}" for name in _WRITTEN)}
+        FROM json_populate_recordset(NULL::{_STEPS}, %(steps)s::json) AS new
+        WHERE step.id = new.id AND step.execution_id = %(id)s
+    )
+    UPDATE {_RUNS} SET status = %(status)s, course = %(course)s, is_paused = %(is_paused)s, summary = %(summary)s,
+        settled_count = %(settled_count)s, started_at = %(started_at)s, finished_at = %(finished_at)s
+    WHERE id = %(id)s
 """
-_FREE_SLOTS = f"DELETE FROM {_SLOTS} WHERE step_id = ANY(%s) AND (%s OR NOT is_for_run)"
 
 
 class Held(NamedTuple):
@@ -130,14 +134,6 @@ def connector_serving(action: str, name: str | None) -> Connector | None:
     return _CONNECTOR.read(iter(row)) if row else None
 
 
-def write_run(execution: Execution) -> None:
-    """What a run's course changes of it."""
-    run = execution
-    ends = (run.status, run.course, run.is_paused, run.summary, run.settled_count, run.started_at, run.finished_at)
-    with statements.cursor() as cursor:
-        cursor.execute(_WRITE_RUN, [*ends, run.id])
-
-
 def write_lease(step: ExecutionStep, *, lease: UUID, seconds: float) -> None:
     """The claim: one more attempt at a step, or at its rollback, which is the lease's holder's for so long. Its run is held."""
     values = (step.status, step.undo, orjson.dumps(step.parameters).decode(), lease, timedelta(seconds=seconds))
@@ -145,18 +141,27 @@ def write_lease(step: ExecutionStep, *, lease: UUID, seconds: float) -> None:
         cursor.execute(_LEASE, [*values, step.id])
 
 
-def write_steps(steps: Sequence[ExecutionStep]) -> None:
-    """How steps of one run stand now, all but what only a claim changes of them. Their run is held."""
-    if steps:
-        rows = [{"id": step.id, **{name: getattr(step, name) for name in _WRITTEN}} for step in steps]
-        with statements.cursor() as cursor:
-            cursor.execute(_WRITE_STEPS, [orjson.dumps(rows).decode(), steps[0].execution_id])
+def write(execution: Execution, steps: Iterable[ExecutionStep] = (), *, freed: Iterable[ExecutionStep] = ()) -> None:
+    """How a held run stands now, and those of its steps that are given, all but what only a claim changes of them.
 
-
-def free_slots(steps: Iterable[ExecutionStep], *, is_run_over: bool) -> None:
-    """Gives back what the steps have taken; what is for the run, only when that is over."""
+    The `freed` give back the slots they have taken; what is kept for the run, only when that has ended.
+    """
+    given = [{"id": step.id, **{name: getattr(step, name) for name in _WRITTEN}} for step in steps]
+    values = {
+        "id": execution.id,
+        "status": execution.status,
+        "course": execution.course,
+        "is_paused": execution.is_paused,
+        "summary": execution.summary,
+        "settled_count": execution.settled_count,
+        "started_at": execution.started_at,
+        "finished_at": execution.finished_at,
+        "steps": orjson.dumps(given).decode(),
+        "freed": [step.id for step in freed],
+        "is_over": execution.status in ENDED_EXECUTIONS,
+    }
     with statements.cursor() as cursor:
-        cursor.execute(_FREE_SLOTS, [[step.id for step in steps], is_run_over])
+        cursor.execute(_WRITE, values)
 
 
 def _held(key: UUID, *texts: str) -> Held | None:

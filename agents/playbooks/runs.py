@@ -93,12 +93,8 @@ class _Change:
     def write(self) -> None:
         """All of it in one round trip."""
         with statements.pipeline():
-            rows.write_steps(self.changed)
-            if self.execution.status in ENDED_EXECUTIONS:
-                rows.free_slots(self.steps, is_run_over=True)
-            else:
-                rows.free_slots(self.settled, is_run_over=False)
-            rows.write_run(self.execution)
+            is_over = self.execution.status in ENDED_EXECUTIONS
+            rows.write(self.execution, self.changed, freed=self.steps if is_over else self.settled)
             for case, text, step in self.lines:
                 _write_line(case, self.execution, text, step, TimelineKind.PLAYBOOK)
             outbox.announce(*self.news)

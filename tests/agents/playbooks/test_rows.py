@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from agents.playbooks import engine, rows
-from agents.playbooks.models import Approval, Connector, Execution, ExecutionStep
+from agents.playbooks.models import ActionSlot, Approval, Connector, Execution, ExecutionStep
 from aurora.ids import new_id
 from tests.agents.playbooks.stage import begin, block, person, waiting, work_off, write
 from tests.cast import ANALYST, make_user
@@ -70,7 +70,7 @@ def test_a_step_is_written_as_it_stands():
     step.settled_as, step.lease, step.lease_until = 7, uuid4(), timezone.now() + timedelta(seconds=30)
     step.queued_at, step.finished_at = None, timezone.now()
     before = _values(other)
-    rows.write_steps([step])
+    rows.write(held.execution, [step])
     assert _values(ExecutionStep.objects.get(pk=step.pk)) == _values(step)
     assert _values(ExecutionStep.objects.get(pk=other.pk)) == before
 
@@ -80,8 +80,23 @@ def test_a_run_is_written_as_it_stands():
     execution.status, execution.course, execution.is_paused = "failed", "undo", True
     execution.summary, execution.settled_count = "1 of 2", 2
     execution.started_at, execution.finished_at = timezone.now(), timezone.now()
-    rows.write_run(execution)
+    rows.write(execution)
     assert _values(Execution.objects.get(pk=execution.pk)) == _values(execution)
+
+
+@pytest.mark.parametrize(("status", "left"), [("running", ["its host", "of another"]), ("completed", ["of another"])])
+def test_slots_are_given_back_with_a_step_and_the_runs_with_the_run(status, left):
+    playbook = write(block())
+    held, other = rows.hold(begin(playbook, ANALYST).id), rows.hold(begin(playbook, ANALYST).id)
+    for name, step, is_for_run in (
+        ("its call", held.steps[0], False),
+        ("its host", held.steps[0], True),
+        ("of another", other.steps[0], False),
+    ):
+        ActionSlot.objects.create(name=name, step=step, is_for_run=is_for_run)
+    held.execution.status = status
+    rows.write(held.execution, freed=held.steps)
+    assert sorted(ActionSlot.objects.values_list("name", flat=True)) == left
 
 
 def test_a_lease_counts_the_attempt_and_keeps_when_the_first_began():
@@ -127,7 +142,7 @@ def test_who_has_waited_for_a_run_sees_its_steps_as_they_are_by_then():
             late = pool.submit(hold)
             until(somebody_waits_for_a_lock)
             held.steps[0].note = "changed meanwhile"
-            rows.write_steps(held.steps)
+            rows.write(*held)
         assert late.result().steps[0].note == "changed meanwhile"
 
 
