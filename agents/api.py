@@ -32,6 +32,7 @@ class Investigations(ApiView):
     """Investigations, newest first; beginning one."""
 
     permissions = {"GET": "investigations:read", "POST": "investigations:run"}
+    shows_rows_alone = True
     limits = {"GET": ("general",), "POST": ("general", "investigations")}
     calls = {
         "GET": Call(query=InvestigationQuery, answers={200: Page[answers.InvestigationAnswer]}),

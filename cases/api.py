@@ -43,6 +43,7 @@ class Alerts(ApiView):
     """Alerts, newest first; submitting one."""
 
     permissions = {"GET": "alerts:read", "POST": ("alerts:ingest", "alerts:write")}
+    shows_rows_alone = True
     limits = {"GET": ("general",), "POST": ("ingest",)}
     taken_while_down = frozenset({"POST"})
     calls = {

@@ -43,6 +43,7 @@ class Cases(ApiView):
     """Cases, newest first; opening one by hand."""
 
     permissions = {"GET": "cases:read", "POST": "cases:write"}
+    shows_rows_alone = True
     calls = {
         "GET": Call(query=CaseQuery, answers={200: Page[answers.CaseAnswer]}),
         "POST": Call(body=CaseIn, answers={201: answers.CaseDetailAnswer}),
@@ -119,6 +120,7 @@ class Iocs(ApiView):
     """Indicators of compromise; adding one."""
 
     permissions = {"GET": "iocs:read", "POST": "iocs:write"}
+    shows_rows_alone = True
     calls = {
         "GET": Call(query=IocQuery, answers={200: Page[answers.IocAnswer]}),
         "POST": Call(body=NewIoc, answers={201: answers.IocAnswer}, errors=(409,)),

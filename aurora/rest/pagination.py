@@ -21,13 +21,15 @@ EXACT_UP_TO = 10_000
 
 def page_of(rows: QuerySet[Any], query: PageQuery, represent: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
     """The contract's envelope around one page of `rows`. Raises Invalid for a cursor that is none of ours."""
-    total, is_exact = counted_or_estimated(rows, exact_up_to=EXACT_UP_TO)
     ordered = rows.order_by("-pk")
     if query.cursor is not None:
         ordered = ordered.filter(pk__lt=_decode(query.cursor))
     found: Sequence[Any] = list(ordered[query.skip : query.skip + query.limit + 1])
     page = found[: query.limit]
     cursor = _encode(page[-1].pk.bytes) if len(found) > query.limit else None
+    total, is_exact = _seen_total(found, query), True
+    if total is None:
+        total, is_exact = counted_or_estimated(rows, exact_up_to=EXACT_UP_TO)
     return envelope([represent(row) for row in page], next_cursor=cursor, total=total, is_exact=is_exact)
 
 
@@ -41,7 +43,10 @@ def page_by_name(
     found = list(ordered[query.skip : query.skip + query.limit + 1])
     page = found[: query.limit]
     cursor = _encode(getattr(page[-1], name).encode()) if len(found) > query.limit else None
-    return envelope([represent(row) for row in page], next_cursor=cursor, total=rows.count())
+    total = _seen_total(found, query)
+    return envelope(
+        [represent(row) for row in page], next_cursor=cursor, total=rows.count() if total is None else total
+    )
 
 
 def envelope(
@@ -55,6 +60,12 @@ def envelope(
         "total_is_exact": is_exact,
         "data_source": source.current(),
     }
+
+
+def _seen_total(found: Sequence[Any], query: PageQuery) -> int | None:
+    """How many rows there are, when the page shows the last of them and says how many are before it; counting costs as much as reading a page."""
+    shows_the_end = query.cursor is None and len(found) <= query.limit and (found or not query.skip)
+    return query.skip + len(found) if shows_the_end else None
 
 
 def _encode(key: bytes) -> str:

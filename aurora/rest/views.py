@@ -7,6 +7,7 @@ from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
 from django.conf import settings
+from django.http import HttpResponse
 from pydantic import BaseModel, ValidationError
 from rest_framework.exceptions import UnsupportedMediaType
 from rest_framework.negotiation import BaseContentNegotiation
@@ -29,8 +30,9 @@ from aurora.rest.calls import JSON, Call
 from aurora.rest.limit_headers import headers_for
 from aurora.rest.permissions import PUBLIC
 from aurora.rest.problems import problems_of
+from aurora.rest.renderers import JsonRenderer
 from aurora.rest.schemas import NoQuery
-from aurora.standin import source
+from aurora.standin import kept, opened, source
 from aurora.standin.source import SAFE
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -65,6 +67,8 @@ class ApiView(APIView):
     """Methods other than reading that a dry run does not take back: they are no change of an analyst's, or preview by themselves."""
     is_export: ClassVar[bool] = False
     """What leaves the house for others to act on is never made of fixtures."""
+    shows_rows_alone: ClassVar[bool] = False
+    """What GET answers follows from rows, path and query: not from the caller, the clock or anything outside. While a store stands in, it is made once."""
     http_method_names = ("get", "post", "put", "patch", "delete", "head")
     content_negotiation_class = JsonWhateverIsAccepted
 
@@ -114,9 +118,11 @@ class ApiView(APIView):
         if self._call is not None and self._call.query is None:
             self.query(NoQuery)
         self._require_served()
+        name = (request.method or "").lower()
+        if name == "get" and self.shows_rows_alone and source.current() in source.STORES:
+            setattr(self, name, _made_once(getattr(self, name)))
         if dry_run.is_on() and self.is_taken_back():
             self._is_preview = True
-            name = (request.method or "").lower()
             setattr(self, name, _previewed(getattr(self, name, self.http_method_not_allowed)))
 
     def is_taken_back(self) -> bool:
@@ -152,6 +158,20 @@ class ApiView(APIView):
             for name, value in headers_for(self._decision).items():
                 answer.headers.setdefault(name, value)
         return answer
+
+
+def _made_once(handler: Callable[..., Response]) -> Callable[..., HttpResponse]:
+    store = source.current()
+
+    def read(request: Request, *args: Any, **kwargs: Any) -> HttpResponse:
+        def make() -> bytes:
+            data = handler(request, *args, **kwargs).data
+            return JsonRenderer().render(showcase.marked(data) if store == source.DEMO else data)
+
+        question = (opened.edition(store), request._request.get_full_path())
+        return HttpResponse(kept.answer(question, make), content_type=JSON)
+
+    return read
 
 
 def _previewed(handler: Callable[..., Response]) -> Callable[..., Response]:

@@ -12,7 +12,7 @@ from django.shortcuts import render
 from aurora.resilience import availability
 from aurora.resilience.availability import is_outage
 from aurora.rest import problems
-from aurora.standin import source
+from aurora.standin import opened, source
 from aurora.standin.source import SAFE
 
 HEADER = "X-Aurora-Data-Source"
@@ -36,6 +36,7 @@ class StandInMiddleware:
         store = source.wanted()
         if store in source.STORES:
             return self._read(request, store)
+        opened.release()
         response = self.get_response(request)
         if response.status_code < 500 or availability.database.standing.is_up:
             return self._whatever_breaks(request, response)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,9 @@ class Difference:
 
 
 def is_there() -> bool:
-    """Whether there is a snapshot that this version of the product can read."""
-    return _number_of(_path()) == stores.schema()[1]
+    """Whether there is a snapshot that this version of the product can read. Every request that reads without PostgreSQL asks."""
+    version = mark()
+    return version is not None and _number_of(_path(), version) == stores.schema()[1]
 
 
 def age_seconds() -> float | None:
@@ -146,8 +148,9 @@ def _versions_of(path: Path) -> dict[str, dict[str, str]]:
     return known
 
 
-def _number_of(path: Path) -> int | None:
-    """The number that its schema has; None for what is no snapshot."""
+@lru_cache(maxsize=4)
+def _number_of(path: Path, version: tuple[int, int]) -> int | None:
+    """The number that the schema of the file with that mark has; None for what is no snapshot."""
     try:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as opened:
             (number,) = opened.execute("PRAGMA user_version").fetchone()

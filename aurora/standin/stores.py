@@ -29,7 +29,8 @@ def schema() -> tuple[str, int]:
 def declaration(name: str, *, is_read_only: bool = False) -> dict[str, Any]:
     """Django's dictionary of the SQLite database `name`, complete, for it is none of `DATABASES`."""
     options = {"init_command": "PRAGMA query_only = ON"} if is_read_only else {}
-    store = {"ENGINE": "django.db.backends.sqlite3", "NAME": name, "OPTIONS": options}
+    # Kept open between requests: SQLite has no server to be gone, and opening a file costs as much as all of a short list.
+    store = {"ENGINE": "django.db.backends.sqlite3", "NAME": name, "OPTIONS": options, "CONN_MAX_AGE": None}
     complete: dict[str, Any] = connections.configure_settings({"default": {}, "store": store})["store"]
     return complete
 

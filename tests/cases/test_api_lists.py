@@ -151,4 +151,16 @@ def test_the_envelope_says_how_many_and_from_where(viewer):
 def test_beyond_the_end_there_is_nothing(viewer):
     make_alert()
     answer = viewer.call("GET", "/alerts?skip=5").json()
-    assert (answer["items"], answer["next_cursor"]) == ([], None)
+    assert (answer["items"], answer["next_cursor"], answer["total"]) == ([], None, 1)
+
+
+def test_a_page_that_shows_the_end_is_not_counted_as_well(viewer, django_assert_num_queries):
+    for _ in range(3):
+        make_alert()
+    viewer.call("GET", "/alerts")
+    with django_assert_num_queries(1) as asked:  # of who calls, no cursor of Django's asks
+        totals = [viewer.call("GET", "/alerts?skip=1&limit=2").json()["total"]]
+    assert "COUNT" not in asked[0]["sql"]
+    with django_assert_num_queries(2):
+        totals.append(viewer.call("GET", "/alerts?limit=2").json()["total"])
+    assert totals == [3, 3]
