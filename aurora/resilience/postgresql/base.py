@@ -15,6 +15,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from aurora.resilience import availability
 from aurora.resilience.availability import Standing
+from aurora.resilience.postgresql.moments import with_quick_moments
 from aurora.resilience.postgresql.watch import WatchedConnection
 
 # Django's dictionary of pools by alias, and its name for "no database"; its stubs know neither.
@@ -78,6 +79,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def close_pool(self) -> None:
         if pool := _pools.pop(self.alias, None):
             pool.close(timeout=0.0)
+
+    def get_connection_params(self) -> dict[str, Any]:
+        parameters = super().get_connection_params()
+        return parameters | {"context": with_quick_moments(parameters["context"], self.timezone)}
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         availability.database.require()
