@@ -89,7 +89,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "aurora.rest.middleware.EdgeMiddleware",
-    # OpenTelemetry puts its middleware here (aurora.observability.tracing).
+    # The trace's middleware comes here (aurora.observability.tracing).
     "aurora.rest.middleware.RequestContextMiddleware",
     "aurora.standin.middleware.StandInMiddleware",
     "django.middleware.security.SecurityMiddleware",
