@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from django.http import HttpResponse
@@ -10,6 +11,7 @@ from rest_framework.response import Response
 
 from agents import answers, dispatch, events, investigations, queries, registry, reports
 from agents.builtin.contract import Task
+from agents.calls import latest_of
 from agents.models import Agent
 from agents.schemas import (
     AgentPatch,
@@ -89,7 +91,9 @@ class Agents(ApiView):
     calls = {"GET": Call(query=PageQuery, answers={200: Page[answers.AgentAnswer]})}
 
     def get(self, request: Request) -> Response:
-        return Response(page_by_name(Agent.objects.all(), self.query(PageQuery), registry.describe, name="agent_type"))
+        query, latest = self.query(PageQuery), latest_of(registry.OFFERED)
+        describe = partial(registry.describe, latest=latest)
+        return Response(page_by_name(Agent.objects.all(), query, describe, name="agent_type"))
 
 
 class AgentDetail(ApiView):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
@@ -59,6 +60,19 @@ def latest(agent_type: str) -> tuple[list[Call], bool]:
             own: list[bytes | str] = list(_own.get(agent_type, ()))
         return [_read(line) for line in own], False
     return [_read(line) for line in lines], is_shared
+
+
+def latest_of(agent_types: Collection[str]) -> dict[str, list[Call]]:
+    """As `latest` of several agents, in one round trip."""
+    try:
+        with client(Purpose.REQUEST).pipeline(transaction=False) as pipe:
+            for agent_type in agent_types:
+                pipe.lrange(_key(agent_type), 0, KEPT - 1)
+            found = dict(zip(agent_types, pipe.execute(), strict=True))
+    except redis.RedisError:
+        with _lock:
+            found = {agent_type: list(_own.get(agent_type, ())) for agent_type in agent_types}
+    return {agent_type: [_read(line) for line in lines] for agent_type, lines in found.items()}
 
 
 def _read(line: bytes | str) -> Call:

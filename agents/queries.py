@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -48,8 +49,10 @@ def stats() -> dict[str, Any]:
     """The figures of the overview: alerts seen in the last 24 h, as the console counts them, and what is open now."""
     since = timezone.now() - timedelta(hours=24)
     recent = Alert.objects.filter(last_seen__gte=since)
-    by_severity = dict(recent.order_by().values_list("severity").annotate(n=Count("pk")))
-    by_status = dict(recent.order_by().values_list("status").annotate(n=Count("pk")))
+    by_severity, by_status = Counter[str](), Counter[str]()
+    for severity, status, number in recent.order_by().values_list("severity", "status").annotate(n=Count("pk")):
+        by_severity[severity] += number
+        by_status[status] += number
     return {
         "since": since,
         "alerts_by_severity": by_severity,

@@ -100,8 +100,12 @@ def bearer_of(agent: Agent) -> str:
     return sealing.unseal(agent.sealed_bearer, purpose=BEARER) if agent.sealed_bearer else ""
 
 
-def describe(agent: Agent) -> dict[str, Any]:
-    """An agent with its health and its breaker, as `GET /agents` shows it; no round trip but the breaker's and that for its last calls."""
+def describe(agent: Agent, latest: Mapping[str, Sequence[Call]] | None = None) -> dict[str, Any]:
+    """An agent with its health and its breaker, as `GET /agents` shows it; no round trip but the breaker's and that for its last calls.
+
+    `latest` are the last calls by agent, for who shows several of them and has asked once for all.
+    """
+    known = (calls.latest_of([agent.agent_type]) if latest is None else latest).get(agent.agent_type, ())
     breaker = breakers.as_json(breaker_of(agent).snapshot())
     return {
         "agent_type": agent.agent_type,
@@ -121,7 +125,7 @@ def describe(agent: Agent) -> dict[str, Any]:
         "slow_call_rate": agent.slow_call_rate,
         "timeout": timeout_of(agent),
         "max_concurrency": agent.max_concurrency,
-        "health": _health(agent, breaker, calls.latest(agent.agent_type)[0]),
+        "health": _health(agent, breaker, known),
         "breaker": breaker,
     }
 

@@ -10,6 +10,7 @@ from django.db import models
 from django.utils import timezone
 
 from aurora.ids import new_id
+from aurora.models import QuickRows
 from cases.observables.values import MAX_VALUE_BYTES
 from cases.states import (
     AlertStatus,
@@ -36,7 +37,7 @@ def reference_of(case_id: UUID | None) -> str:
     return f"C-{case_id.hex[-6:].upper()}" if case_id else ""
 
 
-class Case(models.Model):
+class Case(QuickRows):
     """What is believed to be one incident: alerts, findings, decisions, in the order in which they came."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -86,7 +87,7 @@ class Case(models.Model):
         return reference_of(self.id)
 
 
-class Alert(models.Model):
+class Alert(QuickRows):
     """One detection, normalised. The same detection again raises `count`; which is the same, `dedup_hash` decides."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -161,7 +162,7 @@ class AlertSighting(models.Model):
         return f"{self.alert_id} at {self.seen_at}"
 
 
-class Ioc(models.Model):
+class Ioc(QuickRows):
     """An indicator of compromise: an observable with what is known of it. Unique by type and canonical value."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)

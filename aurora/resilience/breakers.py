@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import structlog
@@ -48,7 +48,9 @@ def get(name: str, settings: BreakerSettings, *, detail: str = "Agent service un
 
 def as_json(snapshot: BreakerSnapshot) -> dict[str, Any]:
     """The contract's `breaker` object."""
-    return asdict(snapshot) | {"state": str(snapshot.state.value)}
+    # Nothing in it is a container that `asdict` would have to copy, at five times the price.
+    shown = {each.name: getattr(snapshot, each.name) for each in fields(snapshot)}
+    return shown | {"state": str(snapshot.state.value)}
 
 
 def _is_callees_fault(error: BaseException) -> bool:
