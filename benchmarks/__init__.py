@@ -15,6 +15,7 @@ SUBJECTS = (
     "sockets",
     "spool",
     "degraded",
+    "reads",
     "agents",
     "playbooks",
 )

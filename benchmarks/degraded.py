@@ -3,7 +3,9 @@
 One web process behind a wire (`tests.proxy`), one spool worker. "First good read": from the signal to the first 200 of a caller who asks again and
 again; the worst of some rounds. Meanwhile four callers together ask forty times a second, one in four of them for a change, which gets its 503.
 200 requests, three reads and a change in turn, are sent at the moment in which the wire is cut or begins to swallow; beside them the same 200 with
-PostgreSQL there, for so many take one process its time whatever they read from. The peer of the return is psycopg's pool alone, used once a second
+PostgreSQL there, and the same 200 connections asking for the cheapest answer that there is (`/health/live`): so long takes one Python process for so
+many, whatever it does for them. The list that all of them ask for is made once while a store stands in (`benchmarks.reads` tells the first from the
+next). The peer of the return is psycopg's pool alone, used once a second
 during the same outage. What is spooled and how fast it drains: `benchmarks.spool`.
 """
 
@@ -31,6 +33,7 @@ from benchmarks import installation, processes
 from benchmarks.client import Connection, burst, request_bytes
 from benchmarks.figures import Figure, Target, quantile
 from benchmarks.installation import Installation, Running
+from benchmarks.reads import READS
 from tests.proxy import Proxy, Wire
 
 KILLED = Target(1, "at most", "ours", "s")
@@ -43,7 +46,6 @@ TARGETS: tuple[Target, ...] = (KILLED, STOPPED, BACK, DRAINING, READ, REFUSAL, C
 OUTAGE_SECONDS = 40.0
 AT_ONCE = 200
 _CALLERS, _EVERY = 4, 0.1
-_READS = ("/alerts", "/alerts?severity=high&status=new&q=powershell", "/cases", "/iocs?type=ip", "/agents", "/stats")
 _PATIENCE = 60.0
 _SOCKET = ".s.PGSQL.5432"
 
@@ -55,6 +57,7 @@ def run(opened: Installation, *, is_quick: bool) -> list[Figure]:
         calls = _Calls(web, opened.access_token)
         killed = [_first_good_read(calls, _kill(opened)) for _ in range(rounds)]
         stopped = [_first_good_read(calls, _stop(opened)) for _ in range(rounds)]
+        floor = max(took for _, took in burst(web.port, [calls.live] * AT_ONCE, lambda: None))
         up, cut, swallowed = (_at_once(calls, wire, what) for what in (Wire.WHOLE, Wire.REFUSED, Wire.BLACK_HOLE))
         back = _Return(opened, calls, outage, meanwhile)
         back.measure()
@@ -67,6 +70,7 @@ def run(opened: Installation, *, is_quick: bool) -> list[Figure]:
         Figure("reads while down, p50", "ms", quantile(reads, 0.5) * 1000),
         Figure("reads while down, p99", "ms", quantile(reads, 0.99) * 1000, target=READ),
         Figure("503s while down, p99", "ms", quantile(refusals, 0.99) * 1000, target=REFUSAL),
+        Figure(f"{AT_ONCE} at once, `/health/live`: the last answer", "ms", floor * 1000, "up", up * 1000),
         Figure(f"{AT_ONCE} at the loss, refused: the last answer", "ms", cut * 1000, "up", up * 1000, CUT),
         Figure(
             f"{AT_ONCE} at the loss, swallowed: the last answer", "ms", swallowed * 1000, "up", up * 1000, SWALLOWED
@@ -80,9 +84,10 @@ class _Calls:
     def __init__(self, web: Running, token: str) -> None:
         self.web = web
         known = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-        self.reads = [request_bytes(web.port, "GET", f"/api/v1{path}", headers=known) for path in _READS]
+        self.reads = [request_bytes(web.port, "GET", f"/api/v1{path}", headers=known) for path in READS]
         case = {"title": "Kept where PostgreSQL is there", "severity": "low"}
         self.change = request_bytes(web.port, "POST", "/api/v1/cases", orjson.dumps(case), known)
+        self.live = request_bytes(web.port, "GET", "/health/live")
         self.mode = request_bytes(web.port, "GET", "/api/v1/system/mode", headers=known)
         alert = orjson.dumps({"title": "Spooled", "severity": "low", "source": "edr"})
         self.alert = request_bytes(web.port, "POST", "/api/v1/alerts", alert, known)
