@@ -18,6 +18,7 @@ from aurora.embedded import locations
 from aurora.embedded.servers import Postgres
 from aurora.resilience import availability
 from aurora.resilience.availability import Availability
+from aurora.resilience.postgresql.base import _check
 from aurora.rest.problems import DATABASE_UNAVAILABLE
 from tests.cast import ApiClient
 from tests.faults.conftest import mend
@@ -98,6 +99,23 @@ def test_a_probe_ends_although_the_server_never_answers(analyst, wire):
     wire.set(Wire.BLACK_HOLE)
     with pytest.raises(TimeoutError):
         availability._probe_default()
+
+
+def test_a_kept_connection_that_has_ended_tells_of_the_outage_before_the_pool_looks_for_another(analyst, wire):
+    connection.ensure_connection()
+    kept = connection.connection
+    wire.set(Wire.REFUSED)
+    with pytest.raises(psycopg.OperationalError):
+        _check(kept)
+    assert not availability.database.standing.is_up
+
+
+def test_a_kept_connection_that_was_ended_alone_tells_of_nothing(analyst, wire):
+    connection.ensure_connection()
+    wire.reset()
+    with pytest.raises(psycopg.OperationalError):
+        _check(connection.connection)
+    assert availability.database.standing == availability.WELL
 
 
 def test_one_that_became_read_only_is_still_read(read_only):

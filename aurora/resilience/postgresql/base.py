@@ -95,9 +95,17 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
 
 def _check(session: WatchedConnection) -> None:
-    """Raises psycopg.Error for a kept connection that leads nowhere any more. Asking the server costs each request a round trip, so only doubt asks."""
-    if not session.is_surely_alive:
+    """Raises psycopg.Error for a kept connection that leads nowhere any more. Asking the server costs each request a round trip, so only doubt asks.
+
+    Where one has ended the server may have, too. The pool would look for another, and wait for one while the server refuses: so it is found out here.
+    """
+    if session.is_surely_alive:
+        return
+    try:
         ConnectionPool.check_connection(session)
+    except psycopg.Error as error:
+        availability.database.report(error)
+        raise
 
 
 def _forget_pools(standing: Standing) -> None:
