@@ -5,16 +5,21 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import random
+import signal
 import sqlite3
 import stat
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 
 from aurora.standin import snapshot
 from cases.models import Alert, Case
@@ -42,6 +47,22 @@ with source.reading_from(source.wanted()):
     except Exception as error:
         refused = str(error)
 print(json.dumps({"source": source.wanted(), "cases": cases, "refused": refused}))
+"""
+
+
+WRITER = """
+import os, sys, django
+django.setup()
+from aurora.standin import snapshot
+from cases.models import Case
+for _ in sys.stdin:
+    child = os.fork()
+    while not child:
+        snapshot.refresh()
+        Case.objects.create(title="Another", opened_by="ana")
+    print(child, flush=True)
+    os.waitpid(child, 0)
+    print("dead", flush=True)
 """
 
 
@@ -119,13 +140,7 @@ def test_a_process_without_postgres_reads_it_and_cannot_change_it(path):
     case = Case.objects.create(title="Real", opened_by="ana")
     Alert.objects.create(title="Beacon", source="probe", dedup_hash="a" * 64, case=case)
     snapshot.refresh()
-    environment = {
-        **os.environ,
-        "DATABASE_URL": NOBODY_THERE,
-        "AURORA_DATA_DIR": str(path.parent),
-        "AURORA_DEGRADED_READS": "snapshot",
-        "DJANGO_SETTINGS_MODULE": "aurora.settings",
-    }
+    environment = _beside(path) | {"DATABASE_URL": NOBODY_THERE}
     done = subprocess.run(
         [sys.executable, "-c", READER], env=environment, cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -133,3 +148,39 @@ def test_a_process_without_postgres_reads_it_and_cannot_change_it(path):
     found = json.loads(done.stdout.splitlines()[-1])
     assert (found["source"], found["cases"]) == ("snapshot", [["Real", 1]])
     assert "readonly" in found["refused"]
+
+
+def test_a_writer_killed_at_any_moment_leaves_a_whole_one(path):
+    """Each writer copies, fills and swaps again and again; it is killed somewhere in it, and what it left is looked at to the last page."""
+    Case.objects.bulk_create(Case(title=f"Case {number}", opened_by="ana") for number in range(500))
+    snapshot.refresh()
+    dice, least = random.Random(5), 500
+    command = [sys.executable, "-c", WRITER]
+    with subprocess.Popen(
+        command, env=_beside(path), cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as writers:
+        assert writers.stdin is not None
+        assert writers.stdout is not None
+        for _ in range(10):
+            writers.stdin.write("\n")
+            writers.stdin.flush()
+            writer = int(writers.stdout.readline())
+            time.sleep(dice.uniform(0.0, 0.4))
+            os.kill(writer, signal.SIGKILL)
+            writers.stdout.readline()
+            with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as opened:
+                assert opened.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+            found = len(titles(path))
+            assert (snapshot.is_there(), stat.S_IMODE(path.stat().st_mode), found >= least) == (True, 0o600, True)
+            least = found
+    snapshot.refresh()
+    assert len(titles(path)) == Case.objects.count()
+    assert list(path.parent.glob("*.new")) == []
+
+
+def _beside(path: Path) -> dict[str, str]:
+    """The environment of another process of the same installation, on the test's own database."""
+    address = connection.settings_dict
+    url = f"postgresql://{address['USER']}@/{address['NAME']}?host={quote(str(address['HOST']), safe='')}"
+    ours = {"DATABASE_URL": url, "AURORA_DATA_DIR": str(path.parent), "AURORA_DEGRADED_READS": "snapshot"}
+    return {**os.environ, **ours, "DJANGO_SETTINGS_MODULE": "aurora.settings"}
