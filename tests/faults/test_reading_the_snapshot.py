@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
 from django.db import connections
 from django.db.backends.sqlite3.base import DatabaseWrapper
 
+from aurora.console import standing
 from aurora.standin import opened, snapshot, source
 from cases import queries
 from cases.models import Case
@@ -70,6 +72,7 @@ def test_its_age_is_shown(viewer, wire):
     viewer.call("GET", "/cases")
     mode = viewer.call("GET", "/system/mode").json()
     assert (mode["read_data_source"], mode["snapshot_age_seconds"] >= 0) == ("snapshot", True)
+    assert re.match(r"You are reading the last copy, \d+ s old\. Changes are refused\.", standing.now()["summary"])
 
 
 def test_the_next_one_is_read_as_soon_as_it_is_there(viewer, wire):
