@@ -190,7 +190,7 @@ if has_counts then
 end
 
 local opened, probed, opened_ago, probe_in, waiting = '', '', '', '', ''
-if opened_at then opened, opened_ago = string.format('%d', opened_at), string.format('%d', opened_at - now) end
+if opened_at then opened, opened_ago = string.format('%d', opened_at), string.format('%d', now - opened_at) end
 if probe_at then probed, probe_in = string.format('%d', probe_at), string.format('%d', probe_at - now) end
 if wait then waiting = string.format('%d', wait) end
 

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 
 import pytest
 import redis
@@ -22,7 +23,7 @@ from aurora.resilience.breaker_window import Conditions
 from tests.waiting import until
 
 KEY = "aurora:breaker:agent"
-STATUS, PROBE_AT, COUNTS = 1, 6, 12
+STATUS, OPENED_AT, PROBE_AT, COUNTS = 1, 5, 6, 12
 
 
 def kept(client: redis.Redis) -> list[bytes]:
@@ -181,6 +182,16 @@ def test_a_snapshot_shows_the_same_in_every_process(redis_client, join):
     assert abs((first.opened_at - second.opened_at).total_seconds()) < 0.5
     assert (second.next_probe_at - second.opened_at).total_seconds() == pytest.approx(30.0, abs=0.1)
     assert (second.state, second.trips, second.failures, second.shared) == ("open", 1, 3, True)
+
+
+def test_a_breaker_that_opened_an_hour_ago_says_so_in_a_process_that_comes_later(redis_client, join):
+    fail(join(redis_client), 3)
+    lines = kept(redis_client)
+    lines[OPENED_AT] = str(int(lines[OPENED_AT]) - 3600 * 1_000_000).encode()
+    redis_client.set(KEY, b"\n".join(lines))
+    opened_at = join(redis_client).snapshot().opened_at
+    assert opened_at is not None
+    assert (datetime.now(UTC) - opened_at).total_seconds() == pytest.approx(3600, abs=60)
 
 
 def test_counts_of_quiet_processes_are_written_by_and_by(redis_client, join):
