@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.auth.models import Group, User
 from django.contrib.auth.validators import ASCIIUsernameValidator
-from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -21,14 +19,13 @@ from aurora import admin_keys, audit_chain  # noqa: F401 - the keys' page regist
 from aurora.actors import Actor
 from aurora.bus import dead_letters
 from aurora.console import widgets
+from aurora.console.making import MakingAdmin
 from aurora.console.records import RecordAdmin
 from aurora.console.verbs import Button, ButtonsAdmin, Choice
-from aurora.errors import AuroraError, Invalid, Missing
+from aurora.errors import Invalid, Missing
 from aurora.identity import accounts, credentials
 from aurora.models import AuditEntry, DeadLetter, OutboxEvent
-from aurora.rest.auth import actor_of
 from aurora.roles import ROLES, permissions_of
-from aurora.standin import source
 
 # Django's own pages of accounts would save them past the verbs that guard the last admin.
 admin.site.unregister([User, Group])
@@ -195,7 +192,7 @@ class AccountForm(forms.Form):
 
 
 @admin.register(User)
-class UserAdmin(ButtonsAdmin):
+class UserAdmin(MakingAdmin):
     """Accounts. Every change goes through the verbs, which keep the last admin and end the account's sessions with programs."""
 
     buttons = (
@@ -257,19 +254,11 @@ class UserAdmin(ButtonsAdmin):
     search_fields = ("username", "email", "first_name", "last_name")
     ordering = ("username",)
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return source.is_writable() and request.user.has_perm("auth.add_user")
+    form_class = AccountForm
+    form_title, form_press, form_icon = "Add user", "Add user", "person_add"
 
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> Any:
-        if object_id is None:
-            return self._add(request)
-        return super().changeform_view(request, object_id, form_url, extra_context)
+    def make(self, given: Mapping[str, Any], actor: Actor) -> User:
+        return accounts.create_account(**given, actor=actor)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User, User]:
         rows: QuerySet[User, User] = super().get_queryset(request)
@@ -286,28 +275,6 @@ class UserAdmin(ButtonsAdmin):
     @admin.display(description="Last sign-in", ordering="last_login")
     def signed_in(self, user: User) -> SafeString:
         return widgets.ago(user.last_login)
-
-    def _add(self, request: HttpRequest) -> HttpResponse:
-        if not self.has_add_permission(request):
-            raise PermissionDenied
-        form = AccountForm(request.POST or None)
-        if form.is_valid():
-            try:
-                accounts.create_account(**form.cleaned_data, actor=actor_of(request))
-            except AuroraError as error:
-                form.add_error(None, error.detail.removeprefix("Value error, "))
-            else:
-                messages.success(request, "User added.")
-                return HttpResponseRedirect(_users(None))
-        context = {
-            **self.admin_site.each_context(request),
-            "title": "Add user",
-            "opts": self.opts,
-            "inline_admin_formsets": [],
-        }
-        return TemplateResponse(
-            request, "admin/aurora/account_form.html", {**context, "form": form, "record_icon": "person_add"}
-        )
 
 
 @admin.register(Group)

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
+from aurora.actors import Actor
 from aurora.console import widgets
-from aurora.console.verbs import Button, ButtonsAdmin, Choice
-from aurora.errors import AuroraError, Invalid
+from aurora.console.making import MakingAdmin
+from aurora.console.verbs import Button, Choice
+from aurora.errors import AuroraError
 from aurora.identity import api_keys
 from aurora.ids import uuid_or_none
 from aurora.models import ApiKey
 from aurora.rest.auth import actor_of
 from aurora.roles import ROLES
-from aurora.standin import source
 
 _ROTATE = Button("rotate", "Rotate", "users:manage", lambda key, actor, form: None, icon="autorenew")
 """Its press has a page of its own: the new key must be shown."""
@@ -40,16 +40,21 @@ class ApiKeyForm(forms.Form):
     name = forms.CharField(max_length=100)
     role = forms.ChoiceField(choices=[(role, widgets.words(role)) for role in ROLES], initial="api_service")
     networks = forms.CharField(
-        required=False, label="Networks (such as 192.0.2.0/24, separated by commas; none: everywhere)"
+        required=False, help_text="From where it is good, such as 192.0.2.0/24, separated by commas. Empty: everywhere."
     )
-    expires_at = forms.DateTimeField(required=False, label="Expires at (UTC)")
+    expires_at = forms.DateTimeField(
+        required=False,
+        label="Expires (UTC)",
+        help_text="Empty: never.",
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}),
+    )
 
     def clean_networks(self) -> list[str]:
         return [part.strip() for part in self.cleaned_data["networks"].split(",") if part.strip()]
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(ButtonsAdmin):
+class ApiKeyAdmin(MakingAdmin):
     """Programs' credentials. The key itself is shown once, on the page that made it; its hash never."""
 
     buttons = (
@@ -82,6 +87,9 @@ class ApiKeyAdmin(ButtonsAdmin):
     list_filter = ("role",)
     search_fields = ("name", "=prefix")
     list_deferred = ("key_hash",)
+    form_class = ApiKeyForm
+    form_title, form_press, form_icon = "Add API key", "Add API key", "key"
+    form_hint = "The key is shown once, on the page that follows."
 
     @admin.display(description="Role", ordering="role")
     def role_badge(self, key: ApiKey) -> SafeString:
@@ -102,23 +110,20 @@ class ApiKeyAdmin(ButtonsAdmin):
         is_over = key.expires_at is not None and key.expires_at <= timezone.now()
         return widgets.badge("status", "closed" if is_over else "active", "Expired" if is_over else "Active")
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return source.is_writable() and request.user.has_perm("aurora.add_apikey")
+    def make(self, given: Mapping[str, Any], actor: Actor) -> tuple[ApiKey, str]:
+        return api_keys.create(**given, actor=actor)
+
+    def made(self, request: HttpRequest, result: tuple[ApiKey, str]) -> HttpResponse:
+        """The new key's page: the one on which it is shown."""
+        row, key = result
+        page = self.form_page(request, title=str(row), row=row, key=key)
+        page.template_name = "admin/aurora/api_key.html"
+        page.headers["Cache-Control"] = "no-store"
+        return page
 
     def get_urls(self) -> list[URLPattern]:
         rotate = path("<path:object_id>/rotate/", self.admin_site.admin_view(self.rotate), name="aurora_apikey_rotate")
         return [rotate, *super().get_urls()]
-
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> Any:
-        if object_id is None:
-            return self._add(request)
-        return super().changeform_view(request, object_id, form_url, extra_context)
 
     def page(self, request: HttpRequest, row: ApiKey) -> dict[str, Any]:
         context = super().page(request, row)
@@ -143,35 +148,7 @@ class ApiKeyAdmin(ButtonsAdmin):
         except AuroraError as error:
             messages.error(request, error.detail)
             return HttpResponseRedirect(reverse("admin:aurora_apikey_changelist"))
-        return self._shown(request, *made)
-
-    def _add(self, request: HttpRequest) -> HttpResponse:
-        if not self.has_add_permission(request):
-            raise PermissionDenied
-        form = ApiKeyForm(request.POST or None)
-        if form.is_valid():
-            try:
-                return self._shown(request, *api_keys.create(**form.cleaned_data, actor=actor_of(request)))
-            except Invalid as error:
-                for sentence in [fault["msg"] for fault in error.problems] or [error.detail]:
-                    form.add_error(None, sentence.removeprefix("Value error, "))
-        return self._form_page(request, "Add API key", {"form": form})
-
-    def _shown(self, request: HttpRequest, row: ApiKey, key: str) -> HttpResponse:
-        page = self._form_page(request, str(row), {"row": row, "key": key})
-        page.headers["Cache-Control"] = "no-store"
-        return page
-
-    def _form_page(self, request: HttpRequest, title: str, context: dict[str, Any]) -> HttpResponse:
-        context = {
-            **self.admin_site.each_context(request),
-            "title": title,
-            "opts": self.opts,
-            "inline_admin_formsets": [],
-            "record_icon": "key",
-            **context,
-        }
-        return TemplateResponse(request, "admin/aurora/api_key_form.html", context)
+        return self.made(request, made)
 
 
 def _is_alive(key: ApiKey) -> bool:

@@ -15,11 +15,11 @@ from django.utils.safestring import SafeString
 
 from agents.playbooks import authoring, executions, pictures
 from agents.playbooks.admin import execution_url
-from agents.playbooks.admin_forms import MakingAdmin
 from agents.playbooks.models import Execution, Playbook, PlaybookVersion
 from agents.playbooks.source import LONGEST
 from aurora.actors import Actor
 from aurora.console import widgets
+from aurora.console.making import MakingAdmin
 from aurora.console.verbs import Button, Choice
 from aurora.errors import Invalid
 from aurora.ids import uuid_or_none

@@ -13,10 +13,10 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from agents.playbooks import automation
-from agents.playbooks.admin_forms import MakingAdmin
 from agents.playbooks.models import AutomationRule, Playbook
 from aurora.actors import Actor
 from aurora.console import widgets
+from aurora.console.making import MakingAdmin
 from aurora.console.verbs import Button
 
 RUNS_SHOWN = 10

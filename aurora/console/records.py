@@ -48,6 +48,8 @@ class RecordAdmin(ModelAdmin):
     sections: ClassVar[tuple[Section, ...]] = ()
     """Boxes of a row's page that apps above this one add."""
     record_icon = "description"
+    record_nouns: ClassVar[tuple[str, str]] = ("", "")
+    """What one row and several are called; empty: as the model calls itself."""
     change_form_template = "admin/aurora/record.html"
     change_list_template = "admin/aurora/list.html"
     paginator = EstimatingPaginator
@@ -72,6 +74,11 @@ class RecordAdmin(ModelAdmin):
         match = request.resolver_match
         is_list = bool(match and match.url_name and match.url_name.endswith("_changelist"))
         return rows.defer(*self.list_deferred) if is_list else rows
+
+    @property
+    def nouns(self) -> tuple[str, str]:
+        one, many = self.record_nouns
+        return one or str(self.opts.verbose_name), many or str(self.opts.verbose_name_plural)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
         return RecordList
@@ -132,10 +139,11 @@ def facts_of(row: models.Model, names: Iterable[str]) -> Facts:
 
 
 def field_label(model: type[models.Model], name: str) -> str:
-    """The field's verbose name, or the property's own name, capitalised."""
+    """The field's verbose name, or the property's own name, as a label: `expires_at` → `Expires`, `is_shipped` → `Shipped`."""
     known = {field.name: field for field in model._meta.get_fields()}
-    label = str(getattr(known.get(name), "verbose_name", name))
-    return label[:1].upper() + label[1:].replace("_", " ")
+    label = str(getattr(known.get(name), "verbose_name", name)).replace("_", " ")
+    label = label.removeprefix("is ").removesuffix(" at")
+    return label[:1].upper() + label[1:]
 
 
 def _fact(row: models.Model, name: str) -> object:

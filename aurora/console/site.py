@@ -9,7 +9,7 @@ from typing import Any
 from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import path, reverse
 from unfold.sites import UnfoldAdminSite
 
 from aurora.bus import control
@@ -73,6 +73,14 @@ class Console(UnfoldAdminSite):
     def app_index(self, request: HttpRequest, app_label: str, extra_context: dict[str, Any] | None = None) -> Any:
         """Django's bare list of an app's models; the sidebar has them all, and the overview more."""
         return HttpResponseRedirect(reverse("admin:index", current_app=self.name))
+
+    def get_urls(self) -> list[Any]:
+        return [path("sidebar/", self.admin_view(self.sidebar), name="sidebar"), *super().get_urls()]
+
+    def sidebar(self, request: HttpRequest) -> HttpResponse:
+        """The sidebar alone, for pages whose counts move: live.js takes them from it."""
+        context = {"sidebar_navigation": self.get_sidebar_list(request)}
+        return TemplateResponse(request, "unfold/helpers/app_list.html", context)
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         parts = overview.parts(permissions=actor_of(request).permissions)

@@ -140,7 +140,7 @@ class ButtonsAdmin(RecordAdmin):
         except AuroraError as error:
             messages.error(request, error.detail)
             return HttpResponseRedirect(target)
-        noun = str(self.opts.verbose_name)
+        noun, _ = self.nouns
         messages.success(request, f"{noun[:1].upper()}{noun[1:]} {button.done}.")
         if not is_kept:
             return previews.led_back(request, target)
@@ -169,5 +169,4 @@ def _press_for_many(button: Button, admin: ButtonsAdmin, request: HttpRequest, c
             break
         done += 1
     if done:
-        noun = admin.opts.verbose_name if done == 1 else admin.opts.verbose_name_plural
-        messages.success(request, f"{done} {noun} {button.done}.")
+        messages.success(request, f"{done} {admin.nouns[done > 1]} {button.done}.")

@@ -5,22 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Request, expect
 
-from tests.browser.test_dashboard import CHROMIUM, FLAGS
-from tests.group import PASSWORD, RunningGroup
+from tests.browser.signing_in import sign_in
+from tests.group import RunningGroup
 
 pytestmark = [pytest.mark.browser, pytest.mark.group]
 
 WAIT_MS = 60_000
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture
@@ -60,11 +52,7 @@ def test_the_documentation_asks_nobody_else(group, page):
 
 
 def test_who_is_signed_in_at_the_console_tries_calls_out(page):
-    page.goto("/admin/")
-    page.get_by_label("Username").fill("admin")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Log in").click()
-    expect(page.get_by_label("Today's figures")).to_be_visible(timeout=WAIT_MS)
+    sign_in(page)
     _open(page)
     page.locator(".opblock-tag", has_text="cases").first.click()
     page.locator("#operations-cases-post_cases").click()

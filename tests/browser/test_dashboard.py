@@ -10,16 +10,15 @@ from typing import Any
 import httpx
 import pytest
 import redis
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, StorageState, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, StorageState, expect
 
 from aurora.embedded import locations
-from tests.group import PASSWORD, RunningGroup
+from tests.browser.signing_in import sign_in
+from tests.group import RunningGroup
 from tests.waiting import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.group]
 
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync --no-first-run"
 LIVE_MS = 2_000
 BACK_MS = 60_000
 NOTES = """
@@ -40,23 +39,11 @@ HOSTILE = """<img src=x onerror="document.title='owned'">"""
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture(scope="module")
 def session(group: RunningGroup, browser: Browser) -> StorageState:
     """The cookies of somebody who has signed in through the form."""
     with browser.new_context(base_url=group.base) as context:
         page = context.new_page()
-        page.goto("/admin/")
-        page.get_by_label("Username").fill("admin")
-        page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Log in").click()
-        expect(page.get_by_label("Today's figures")).to_be_visible()
+        sign_in(page)
         return context.storage_state()
 
 

@@ -11,25 +11,16 @@ from typing import Any
 import httpx
 import pytest
 from aiosmtpd.controller import Controller
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
+from tests.browser.signing_in import sign_in
 from tests.group import PASSWORD, RunningGroup, free_port
 from tests.waiting import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.group]
 
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync --no-first-run"
 PATIENCE_MS = 30_000
 SAME_PAGE = "window.isTheSamePage"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")
@@ -61,11 +52,7 @@ def _page(browser: Browser, group: RunningGroup, username: str = "") -> Iterator
         page.on("console", lambda message: complaints.extend(_complaint(message)))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         if username:
-            page.goto("/admin/")
-            page.get_by_label("Username").fill(username)
-            page.get_by_label("Password").fill(PASSWORD)
-            page.get_by_role("button", name="Log in").click()
-            expect(page.get_by_label("Today's figures")).to_be_visible()
+            sign_in(page, username)
         yield page
     assert complaints == []
 
@@ -122,6 +109,28 @@ def test_the_inbox_fills_and_empties_without_a_reload(
         api.post(f"/executions/{run['id']}/cancel").raise_for_status()
         expect(page.locator("#changelist").get_by_text("198.51.100.78")).to_have_count(0)
         assert page.evaluate(SAME_PAGE) is True
+
+
+def test_the_sidebars_count_of_approvals_moves_on_every_page(
+    group: RunningGroup, browser: Browser, api: httpx.Client, lea: str, careful: dict[str, Any]
+):
+    waiting = len(api.get("/approvals", params={"status": "pending"}).raise_for_status().json()["items"])
+    with _page(browser, group, lea) as page:
+        page.goto("/admin/cases/ioc/")
+        page.evaluate(f"{SAME_PAGE} = true")
+        entry = page.locator("#nav-sidebar-apps").get_by_role("link", name="Approvals")
+        expect(entry).to_have_text(_counted(waiting))
+        alert = _alert(api, "198.51.100.81")
+        run = api.post(f"/playbooks/{careful['id']}/execute", json={"alert_id": alert["id"]}).raise_for_status().json()
+        expect(entry).to_have_text(_counted(waiting + 1))
+        api.post(f"/executions/{run['id']}/cancel").raise_for_status()
+        expect(entry).to_have_text(_counted(waiting))
+        assert page.evaluate(SAME_PAGE) is True
+
+
+def _counted(number: int) -> re.Pattern[str]:
+    """The sidebar's line: icon, title, and a badge unless there is nothing to count."""
+    return re.compile(rf"Approvals\s*{number or ''}\s*$")
 
 
 def test_a_reason_that_is_being_written_is_not_taken_away(

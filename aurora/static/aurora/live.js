@@ -1,43 +1,33 @@
-// Parts of a page that move by themselves: when the system's socket (standing.js) says that what they show has changed, the page is fetched
-// again and they are taken from it. The server draws; nothing is drawn here, and no script of what was fetched runs.
+// Parts of a page that move by themselves: when the system's socket (standing.js) says that what they show has changed, they are fetched again
+// and taken over. The server draws; nothing is drawn here, and no script of what was fetched runs.
 const GATHER = 150;
 const AGAIN = 5_000;
 
-addEventListener("DOMContentLoaded", () => {
-  const settings = document.getElementById("au-live");
-  if (!settings) return;
-  const types = new Set(settings.dataset.types.split(" "));
-  const { key, part } = settings.dataset;
+// Whoever is writing a reason, or has ticked rows, keeps what they have done so far.
+function isInUse(node) {
+  if (node.querySelector("input[type=checkbox]:checked")) return true;
+  return [...node.querySelectorAll("input:not([type=hidden]):not([type=checkbox]), textarea")].some((field) => field.value !== field.defaultValue);
+}
+
+function keepOpen(before, after) {
+  const opened = new Set([...before.querySelectorAll("details[data-key][open]")].map((node) => node.dataset.key));
+  for (const node of after.querySelectorAll("details[data-key]")) node.open = opened.has(node.dataset.key);
+}
+
+// `take` is given the document that was fetched; `signedOut` is called when the answer was the page on which one signs in.
+function follow({ address, concerns, take, signedOut }) {
   let timer = null;
   let isFetching = false;
   let isWanted = false;
-
-  const concerns = ({ type, data }) => types.has(type) && (!key || data.id === key || data.execution_id === key);
-
-  // Whoever is writing a reason, or has ticked rows, keeps what they have done so far.
-  function isInUse(node) {
-    if (node.querySelector("input[type=checkbox]:checked")) return true;
-    return [...node.querySelectorAll("input:not([type=hidden]):not([type=checkbox]), textarea")].some((field) => field.value !== field.defaultValue);
-  }
-
-  function keepOpen(before, after) {
-    const opened = new Set([...before.querySelectorAll("details[data-key][open]")].map((node) => node.dataset.key));
-    for (const node of after.querySelectorAll("details[data-key]")) node.open = opened.has(node.dataset.key);
-  }
 
   async function refresh() {
     let wait = GATHER;
     isFetching = true;
     isWanted = false;
     try {
-      const answer = await fetch(location.href, { credentials: "same-origin", headers: { Accept: "text/html" } });
-      if (answer.redirected) location.reload(); // signed out: the page itself leads to where one signs in
-      const present = document.querySelector(part);
-      const fetched = answer.ok && new DOMParser().parseFromString(await answer.text(), "text/html").querySelector(part);
-      if (!fetched || !present || isInUse(present)) return;
-      const next = document.importNode(fetched, true);
-      keepOpen(present, next);
-      present.replaceWith(next);
+      const answer = await fetch(address, { credentials: "same-origin", headers: { Accept: "text/html" } });
+      if (answer.redirected) signedOut();
+      else if (answer.ok) take(new DOMParser().parseFromString(await answer.text(), "text/html"));
     } catch {
       isWanted = true; // the server did not answer
       wait = AGAIN;
@@ -60,4 +50,40 @@ addEventListener("DOMContentLoaded", () => {
   addEventListener("au:frame", ({ detail: frame }) => {
     if (frame.type === "hello" || frame.type === "gap" || concerns(frame)) schedule();
   });
+}
+
+addEventListener("DOMContentLoaded", () => {
+  const settings = document.getElementById("au-live");
+  if (settings) {
+    const types = new Set(settings.dataset.types.split(" "));
+    const { key, part } = settings.dataset;
+    follow({
+      address: location.href,
+      concerns: ({ type, data }) => types.has(type) && (!key || data.id === key || data.execution_id === key),
+      take(fetched) {
+        const [present, after] = [document, fetched].map((page) => page.querySelector(part));
+        if (!present || !after || isInUse(present)) return;
+        const next = document.importNode(after, true);
+        keepOpen(present, next);
+        present.replaceWith(next);
+      },
+      signedOut: () => location.reload(), // the page itself leads to where one signs in
+    });
+  }
+
+  const counts = document.getElementById("au-counts");
+  if (counts) {
+    const types = new Set(["approval.requested", "approval.decided", "mode.changed"]);
+    follow({
+      address: counts.dataset.address,
+      concerns: ({ type }) => types.has(type),
+      take(fetched) {
+        for (const after of fetched.querySelectorAll("#nav-sidebar-apps a[href]")) {
+          const present = document.querySelector(`#nav-sidebar-apps a[href="${CSS.escape(after.getAttribute("href"))}"]`);
+          if (present && present.innerHTML !== after.innerHTML) present.replaceChildren(...document.importNode(after, true).childNodes);
+        }
+      },
+      signedOut() {}, // what somebody is writing on this page is theirs until they leave it
+    });
+  }
 });

@@ -20,16 +20,28 @@ from aurora.standin import source
 
 
 class MakingAdmin(ButtonsAdmin):
-    """A ButtonsAdmin with such a page, under the list's "Add"."""
+    """A ButtonsAdmin with such a page, under the button at the head of its list."""
 
     form_class: ClassVar[type[forms.Form]]
     form_title: ClassVar[str]
     form_press: ClassVar[str]
     form_hint: ClassVar[str] = ""
+    form_icon: ClassVar[str] = "add"
 
     def make(self, given: Mapping[str, Any], actor: Actor) -> Any:
-        """The verb; the row that it made. Raises an AuroraError."""
+        """The verb; what it returned goes to `made`. Raises an AuroraError."""
         raise NotImplementedError
+
+    def made(self, request: HttpRequest, result: Any) -> HttpResponse:
+        """Where one gets from a form that was right: to the page of the row that was made."""
+        noun, _ = self.nouns
+        messages.success(request, f"{noun[:1].upper()}{noun[1:]} {result} is stored.")
+        return HttpResponseRedirect(
+            reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[result.pk])
+        )
+
+    def form_for(self, request: HttpRequest) -> forms.Form:
+        return self.form_class(request.POST or None, request.FILES or None)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return source.is_writable() and request.user.has_perm(f"{self.opts.app_label}.add_{self.opts.model_name}")
@@ -45,34 +57,34 @@ class MakingAdmin(ButtonsAdmin):
             return self._make(request)
         return super().changeform_view(request, object_id, form_url, extra_context)
 
-    def _make(self, request: HttpRequest) -> HttpResponse:
-        if not self.has_add_permission(request):
-            raise PermissionDenied
-        form = self.form_class(request.POST or None, request.FILES or None)
-        if form.is_valid():
-            try:
-                row = self.make(form.cleaned_data, actor_of(request))
-            except AuroraError as error:
-                _show(form, error)
-            else:
-                messages.success(request, f"{row}: done.")
-                return HttpResponseRedirect(
-                    reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[row.pk])
-                )
-        context = {
+    def form_page(self, request: HttpRequest, **context: Any) -> TemplateResponse:
+        """The page around a form, or around what came of it."""
+        frame = {
             **self.admin_site.each_context(request),
             "title": self.form_title,
             "opts": self.opts,
             "inline_admin_formsets": [],
             "record_icon": self.record_icon,
-            "form": form,
             "press": self.form_press,
+            "press_icon": self.form_icon,
             "hint": self.form_hint,
         }
-        return TemplateResponse(request, "admin/agents/form.html", context)
+        return TemplateResponse(request, "admin/aurora/form.html", {**frame, **context})
+
+    def _make(self, request: HttpRequest) -> HttpResponse:
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        form = self.form_for(request)
+        if form.is_valid():
+            try:
+                return self.made(request, self.make(form.cleaned_data, actor_of(request)))
+            except AuroraError as error:
+                _show(form, error)
+        return self.form_page(request, form=form)
 
 
 def _show(form: forms.Form, error: AuroraError) -> None:
+    """Each fault beside its field, and what belongs to none above them all."""
     problems = error.problems if isinstance(error, Invalid) else []
     for fault in problems:
         place = ".".join(str(part) for part in fault["loc"][1:])
@@ -82,4 +94,4 @@ def _show(form: forms.Form, error: AuroraError) -> None:
         else:
             form.add_error(None, f"{place}: {sentence}" if place else sentence)
     if not problems:
-        form.add_error(None, error.detail)
+        form.add_error(None, error.detail.removeprefix("Value error, "))
