@@ -102,7 +102,7 @@ class InvestigationAdmin(RecordAdmin):
 
     change_form_template = "admin/agents/investigation/page.html"
     record_icon = "travel_explore"
-    list_display = ("investigation", "status_badge", "about", "confidence_bar", "lines", "requested_by", "requested")
+    list_display = ("status_badge", "about", "confidence_bar", "lines", "requested_by", "requested", "investigation")
     list_filter = (RunningFilter, "status")
     list_select_related = ("alert", "case")
     list_deferred = ("summary", "alert__raw", "alert__metadata", "alert__description", "case__description")
@@ -114,7 +114,7 @@ class InvestigationAdmin(RecordAdmin):
     def page(self, request: HttpRequest, row: Investigation) -> dict[str, Any]:
         return {**super().page(request, row), **pages.investigation_page(row)}
 
-    @admin.display(description="Investigation")
+    @admin.display(description="Id")
     def investigation(self, row: Investigation) -> SafeString:
         return format_html('<code class="au-reference">{}</code>', row.reference)
 
@@ -220,14 +220,12 @@ class AgentAdmin(ButtonsAdmin):
         "agent",
         "health",
         "breaker",
-        "failures",
         "opened",
         "next_probe",
         "last_error",
         "trips",
         "calls",
         "transport_label",
-        "is_enabled",
     )
     list_display_links = ("agent",)
     list_fullwidth = True
@@ -241,19 +239,18 @@ class AgentAdmin(ButtonsAdmin):
 
     @admin.display(description="Health")
     def health(self, row: Agent) -> SafeString:
-        return widgets.badge("status", _live(row)["health"])
+        return widgets.badge("status", _live(row)["health"] if row.enabled else "disabled")
 
     @admin.display(description="Breaker")
     def breaker(self, row: Agent) -> SafeString:
         breaker = _live(row)["breaker"]
         label = "" if breaker["shared"] else f"{widgets.words(breaker['state'])} · this process"
-        return widgets.badge("breaker", breaker["state"], label)
-
-    @admin.display(description="Failures")
-    def failures(self, row: Agent) -> SafeString:
-        breaker = _live(row)["breaker"]
-        text = f"{breaker['failure_count']:,} / {breaker['failure_threshold']:,}"
-        return format_html('<span class="au-number">{}</span>', text)
+        held = "held by an operator" if breaker["is_forced"] else ""
+        count, threshold = breaker["failure_count"], breaker["failure_threshold"]
+        failures = f"{count:,} failures in a row" if count > threshold else f"{count:,} of {threshold:,} failures"
+        return format_html(
+            '{}<small class="au-under">{}</small>', widgets.badge("breaker", breaker["state"], label), held or failures
+        )
 
     @admin.display(description="Opened")
     def opened(self, row: Agent) -> SafeString:
@@ -266,25 +263,28 @@ class AgentAdmin(ButtonsAdmin):
     @admin.display(description="Last error")
     def last_error(self, row: Agent) -> object:
         error = _live(row)["breaker"]["last_error"]
-        return error[:80] if error else widgets.NOTHING
+        if not error:
+            return widgets.NOTHING
+        return format_html('<span class="au-lines" title="{}">{}</span>', error[:500], error[:200])
 
     @admin.display(description="Trips")
     def trips(self, row: Agent) -> SafeString:
         return format_html('<span class="au-number">{}</span>', f"{_live(row)['breaker']['trips']:,}")
 
-    @admin.display(description="Answered / failed / rejected")
+    @admin.display(description="Calls")
     def calls(self, row: Agent) -> SafeString:
         breaker = _live(row)["breaker"]
-        counts = " / ".join(f"{breaker[name]:,}" for name in ("successes", "failures", "rejected"))
-        return format_html('<span class="au-number">{}</span>', counts)
+        answered, failed, rejected = (f"{breaker[name]:,}" for name in ("successes", "failures", "rejected"))
+        return format_html(
+            '<span class="au-number">{} answered</span><small class="au-second">{} failed · {} rejected</small>',
+            answered,
+            failed,
+            rejected,
+        )
 
     @admin.display(description="Transport", ordering="transport")
     def transport_label(self, row: Agent) -> str:
         return pages.transport_label(row)
-
-    @admin.display(description="Enabled", ordering="enabled")
-    def is_enabled(self, row: Agent) -> SafeString:
-        return widgets.badge("status", "yes" if row.enabled else "no")
 
 
 def _live(row: Any) -> dict[str, Any]:
@@ -295,5 +295,6 @@ def _live(row: Any) -> dict[str, Any]:
 
 
 from agents.playbooks import admin as _playbooks  # noqa: E402, F401 - Django finds an app's pages by its `admin` module
+from agents.playbooks import admin_connectors as _connectors  # noqa: E402, F401
 from agents.playbooks import admin_playbooks as _books  # noqa: E402, F401
-from agents.playbooks import admin_rules as _rules  # noqa: E402, F401 - Django finds an app's pages by its `admin` module
+from agents.playbooks import admin_rules as _rules  # noqa: E402, F401

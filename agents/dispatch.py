@@ -122,6 +122,7 @@ class _Attempts:
     task: Task
     think: Think
     made: int = 0
+    latest: BaseException | None = None
     began: float = field(default_factory=time.monotonic)
 
     def make(self) -> Output:
@@ -171,6 +172,7 @@ class _Attempts:
         return permit_to_try(call)
 
     def _failed(self, number: int, error: BaseException) -> None:
+        self.latest = error
         log.warning(
             "agent_dispatch_failed",
             agent_type=self.task.agent_type,
@@ -213,7 +215,12 @@ _CALLS: dict[str, Callable[[Place, Task, Think, float], Output]] = {
 def _note_refusal(attempts: _Attempts, error: BreakerOpen) -> None:
     agent_type = attempts.task.agent_type
     REFUSALS.labels(error.name).inc()
-    metrics.DISPATCHED.labels(agent_type, "refused").inc()
+    if (
+        attempts.made
+    ):  # its own failures have opened the breaker, or it opened while this one waited: the agent was asked
+        attempts.note("failed", attempts.latest or error)
+    else:
+        metrics.DISPATCHED.labels(agent_type, "refused").inc()
     log.debug("agent_dispatch_refused", agent_type=agent_type, retry_after=error.retry_after)
 
 

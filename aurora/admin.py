@@ -27,6 +27,9 @@ from aurora.identity import accounts, credentials
 from aurora.models import AuditEntry, DeadLetter, OutboxEvent
 from aurora.roles import ROLES, permissions_of
 
+_NOUNS = {"casetask": "task", "evidence": "evidence", "executionstep": "step"}
+"""Targets of the audit trail that have no page of their own."""
+
 # Django's own pages of accounts would save them past the verbs that guard the last admin.
 admin.site.unregister([User, Group])
 
@@ -36,6 +39,7 @@ class OutboxEventAdmin(RecordAdmin):
     """Events that wait for the relay: empty on a good day."""
 
     record_icon = "outbox"
+    record_nouns = ("event", "events")
     record_facts = ("event_id", "stream", "type", "aggregate", "traceparent", "created_at")
     record_texts = ("data",)
     list_display = ("type", "stream", "aggregate", "created")
@@ -125,6 +129,8 @@ class AuditEntryAdmin(RecordAdmin):
     """Who changed what, from where."""
 
     record_icon = "history"
+    record_nouns = ("entry", "entries")
+    list_fullwidth = True
     record_facts = ("at", "actor", "address", "action", "target_type", "target_id", "request_id", "number", "digest")
     record_texts = ("before", "after")
     list_display = ("moment", "actor", "what", "target", "address")
@@ -147,11 +153,27 @@ class AuditEntryAdmin(RecordAdmin):
 
     @admin.display(description="Target")
     def target(self, entry: AuditEntry) -> SafeString:
-        return format_html(
-            '<span class="au-title"><b>{}</b><small>{}</small></span>',
-            widgets.words(entry.target_type),
-            entry.target_id,
-        )
+        noun, url = _page_of(entry)
+        told = format_html('<span class="au-title"><b>{}</b><small>{}</small></span>', noun, entry.target_id)
+        return format_html('<a href="{}">{}</a>', url, told) if url else told
+
+    def page(self, request: HttpRequest, row: AuditEntry) -> dict[str, Any]:
+        context = super().page(request, row)
+        facts = dict(context["facts"])
+        facts["Target type"], url = _page_of(row)
+        if url:
+            facts["Target id"] = format_html('<a href="{}">{}</a>', url, row.target_id)
+        return {**context, "facts": list(facts.items())}
+
+
+def _page_of(entry: AuditEntry) -> tuple[str, str]:
+    """What an entry's target is called, and the address of its page; empty for what has none. It may be gone by now."""
+    for model, pages in admin.site._registry.items():
+        if model._meta.model_name == entry.target_type and isinstance(pages, RecordAdmin):
+            noun, _ = pages.nouns
+            route = f"admin:{model._meta.app_label}_{model._meta.model_name}_change"
+            return widgets.words(noun), reverse(route, args=[entry.target_id]) if entry.target_id else ""
+    return widgets.words(_NOUNS.get(entry.target_type, entry.target_type)), ""
 
 
 def _edit_account(key: Any, actor: Actor, changes: dict[str, Any]) -> object:
@@ -282,6 +304,7 @@ class RoleAdmin(RecordAdmin):
     """The roles and what each may do: a table in code, shown."""
 
     record_icon = "shield_person"
+    record_nouns = ("role", "roles")
     record_facts = ("name",)
     list_display = ("role", "may")
     ordering = ("id",)

@@ -292,10 +292,17 @@ class IngestReceiptAdmin(RecordAdmin):
     """What became of each delivery."""
 
     record_icon = "move_to_inbox"
+    record_nouns = ("delivery", "deliveries")
     record_facts = ("receipt", "source", "received", "created", "merged", "ignored", "rejected", "stored_at")
-    list_display = ("receipt", "source", "received", "created", "merged", "ignored", "rejected", "stored")
+    list_display = ("stored", "source", "received", "created", "merged", "ignored", "refused", "receipt")
+    list_display_links = ("receipt",)
     search_fields = ("=receipt", "source")
     search_help_text = "Receipt or source"
+
+    @admin.display(description="Rejected", ordering="rejected")
+    def refused(self, receipt: IngestReceipt) -> SafeString:
+        kind = "au-number au-error" if receipt.rejected else "au-number"
+        return format_html('<span class="{}">{}</span>', kind, f"{receipt.rejected:,}")
 
     @admin.display(description="Stored", ordering="stored_at")
     def stored(self, receipt: IngestReceipt) -> SafeString:

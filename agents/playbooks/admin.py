@@ -1,4 +1,4 @@
-"""The console's pages of playbooks, runs, approvals and connectors."""
+"""The console's pages of runs, approvals and the block list, and what runs add to the pages of alerts and cases."""
 
 from __future__ import annotations
 
@@ -6,21 +6,27 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import Case, Exists, IntegerField, OuterRef, Q, QuerySet, Value, When
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from agents.playbooks import approvals, connectors, executions, pictures, runs
-from agents.playbooks.models import Approval, BlocklistEntry, Connector, Delivery, Execution, Playbook
-from agents.playbooks.states import ENDED_EXECUTIONS, ApprovalStatus
+from agents.playbooks import approvals, executions, pictures, runs
+from agents.playbooks.models import Approval, BlocklistEntry, Execution, ExecutionStep, Playbook
+from agents.playbooks.states import ENDED_EXECUTIONS, ApprovalStatus, ExecutionStatus, StepState, UndoState
 from aurora.actors import Actor
 from aurora.console import widgets
+from aurora.console.overview import Panel
 from aurora.console.records import Facts, RecordAdmin
 from aurora.console.verbs import Button, ButtonsAdmin, Choice
 from aurora.errors import Invalid
 from aurora.ids import uuid_or_none
+from aurora.rest.auth import actor_of
 from cases.admin import AlertAdmin, CaseAdmin
+
+RUNS_SHOWN = 10
 
 
 def execution_url(execution: Execution) -> str:
@@ -63,6 +69,48 @@ for _admin, _name in ((CaseAdmin, "case_id"), (AlertAdmin, "alert_id")):
     )
 
 
+_TROUBLES = Q(status__in=(StepState.FAILED, StepState.NOT_CONFIGURED)) | Q(
+    undo__in=(UndoState.FAILED, UndoState.NOT_CONFIGURED)
+)
+
+
+def with_troubles(rows: QuerySet[Execution, Execution]) -> QuerySet[Execution, Any]:
+    """Runs, each with `is_troubled`: whether one of its steps, or of its rollbacks, did not do what it should."""
+    return rows.annotate(is_troubled=Exists(ExecutionStep.objects.filter(_TROUBLES, execution=OuterRef("pk"))))
+
+
+def outcome(row: Any) -> SafeString:
+    """The status of a run `with_troubles`. Completed is what went to its end, be it past failures that its author let pass."""
+    if row.status == ExecutionStatus.COMPLETED and row.is_troubled:
+        return widgets.badge("status", "partial", "Completed with failures")
+    return widgets.badge("status", row.status)
+
+
+def run_lines(rows: QuerySet[Execution, Execution], shown: int) -> list[tuple[Any, SafeString]]:
+    """The newest of the runs for a box of a page, each with its badge."""
+    newest = with_troubles(rows).select_related("playbook", "case").defer("facts", "parameters").order_by("-id")
+    return [(row, outcome(row)) for row in newest[:shown]]
+
+
+def _runs_of(request: HttpRequest, row: Any) -> Panel | None:
+    """What playbooks did for the case or the alert, and what of it waits for somebody."""
+    if not request.user.has_perm("agents.view_execution"):
+        return None
+    waiting = Approval.objects.filter(execution__in=row.executions.all(), status=ApprovalStatus.PENDING)
+    asked = list(waiting.select_related("step").order_by("id")) if request.user.has_perm("agents.view_approval") else []
+    questions = [(approval, _asked(approval)) for approval in asked]
+    lines = run_lines(row.executions.all(), RUNS_SHOWN)
+    return Panel("Playbook runs", "admin/agents/runs_of.html", {"runs": lines, "questions": questions})
+
+
+for _admin in (CaseAdmin, AlertAdmin):
+    _admin.add_section(_runs_of)
+
+
+def _asked(row: Approval) -> str:
+    return f"{widgets.words(row.action)}: {runs.targets_of(row.parameters)}"
+
+
 def _whereabouts(execution: Execution) -> Facts:
     """What a run is of, and over, as links."""
     rows = (
@@ -90,12 +138,15 @@ class ExecutionAdmin(ButtonsAdmin):
     record_icon = "play_circle"
     change_list_template = "admin/agents/live_list.html"
     record_facts = ("created_at", "started_at", "finished_at")
-    list_display = ("run", "status_badge", "dry_run", "requested_by", "summary", "begun")
+    record_nouns = ("run", "runs")
+    list_display = ("status_badge", "run", "about", "requested_by", "result", "begun")
     list_display_links = ("run",)
     list_filter = ("status", "dry_run")
-    list_select_related = ("playbook", "case")
-    list_deferred = ("facts", "parameters")
+    list_select_related = ("playbook", "case", "alert")
+    list_deferred = ("facts", "parameters", "alert__raw", "alert__metadata", "alert__description", "case__description")
     list_fullwidth = True
+    search_fields = ("playbook__name", "playbook__title", "requested_by", "case__title", "alert__title")
+    search_help_text = "Playbook, case, alert or who asked"
     buttons = (
         Button(
             "pause",
@@ -141,12 +192,16 @@ class ExecutionAdmin(ButtonsAdmin):
         ),
     )
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Execution, Any]:
+        return with_troubles(super().get_queryset(request))
+
     def page(self, request: HttpRequest, row: Execution) -> dict[str, Any]:
         steps = list(row.steps.order_by("position"))
         context = super().page(request, row)
         return {
             **context,
             "facts": [*_whereabouts(row), *context["facts"]],
+            "outcome": outcome(row),
             "steps": steps,
             "approvals": list(row.approvals.select_related("step").order_by("id")),
             "picture": pictures.of_run(row.version, steps),
@@ -154,14 +209,24 @@ class ExecutionAdmin(ButtonsAdmin):
 
     @admin.display(description="Run")
     def run(self, row: Execution) -> SafeString:
-        about = row.case.reference if row.case else "no case"
-        return format_html(
-            '<span class="au-title"><b>{}</b><small>{} · {}</small></span>', row.playbook, row.reference, about
-        )
+        return format_html('<span class="au-title"><b>{}</b><small>{}</small></span>', row.playbook, row.reference)
+
+    @admin.display(description="About")
+    def about(self, row: Execution) -> SafeString | str:
+        title = row.alert.title if row.alert else row.case.title if row.case else ""
+        if not title:
+            return widgets.NOTHING
+        where = row.case.reference if row.case else "alert in no case"
+        return format_html('<span class="au-title">{}<small>{}</small></span>', title, where)
 
     @admin.display(description="Status", ordering="status")
     def status_badge(self, row: Execution) -> SafeString:
-        return widgets.badge("status", row.status)
+        rehearsed = format_html('<small class="au-taken">{}</small>', "Dry run") if row.dry_run else ""
+        return format_html("{}{}", outcome(row), rehearsed)
+
+    @admin.display(description="Result")
+    def result(self, row: Execution) -> SafeString:
+        return format_html('<span class="au-lines">{}</span>', row.summary) if row.summary else widgets.NOTHING
 
     @admin.display(description="Begun", ordering="created_at")
     def begun(self, row: Execution) -> SafeString:
@@ -170,9 +235,14 @@ class ExecutionAdmin(ButtonsAdmin):
 
 @admin.register(Approval)
 class ApprovalAdmin(ButtonsAdmin):
-    """The inbox of questions to people."""
+    """The inbox of questions to people: what waits stands above what is decided, what ends first above the rest."""
 
     record_icon = "how_to_reg"
+    ordering = (  # type: ignore[assignment] # Django takes expressions, its stubs do not
+        Case(When(status=ApprovalStatus.PENDING, then=Value(0)), default=Value(1), output_field=IntegerField()),
+        Case(When(status=ApprovalStatus.PENDING, then="expires_at")),
+        "-id",
+    )
     change_form_template = "admin/agents/approval/page.html"
     change_list_template = "admin/agents/live_list.html"
     record_facts = ("created_at", "escalated_at", "expires_at", "decided_at")
@@ -188,6 +258,7 @@ class ApprovalAdmin(ButtonsAdmin):
             "approvals:decide",
             lambda key, actor, form: approvals.approve(approval_id=key, actor=actor, reason=form.get("text", "")),
             icon="check",
+            tone="primary",
             asks="Reason",
             is_for_many=False,
             suits=lambda row: row.status == "pending",
@@ -197,9 +268,7 @@ class ApprovalAdmin(ButtonsAdmin):
             "reject",
             "Reject",
             "approvals:decide",
-            lambda key, actor, form: approvals.reject(
-                approval_id=key, actor=actor, reason=form.get("text") or "rejected in the console"
-            ),
+            lambda key, actor, form: approvals.reject(approval_id=key, actor=actor, reason=form.get("text", "")),
             icon="close",
             asks="Reason",
             tone="danger",
@@ -209,6 +278,9 @@ class ApprovalAdmin(ButtonsAdmin):
         ),
     )
 
+    def is_offered(self, button: Button, row: Approval, actor: Actor) -> bool:
+        return super().is_offered(button, row, actor) and not _barred(row, actor)
+
     def page(self, request: HttpRequest, row: Approval) -> dict[str, Any]:
         context = super().page(request, row)
         execution = row.execution
@@ -216,19 +288,19 @@ class ApprovalAdmin(ButtonsAdmin):
         values = ((name, value if isinstance(value, list) else [value]) for name, value in row.parameters.items())
         return {
             **context,
-            "title": f"{widgets.words(row.action)}: {runs.targets_of(row.parameters)}",
+            "title": _asked(row),
             "facts": [("Run", run), ("Step", row.step.name), *_whereabouts(execution), *context["facts"]],
-            "parameters": [(name, ", ".join(map(str, items))) for name, items in values],
+            "parameters": [(name, ", ".join(map(str, items)) or "none was found") for name, items in values],
             "links": list(row.links.select_related("connector")),
+            "barred": _barred(row, actor_of(request)) if row.status == ApprovalStatus.PENDING else "",
+            "longest": approvals.LONGEST_REASON,
         }
 
     @admin.display(description="Question")
     def question(self, row: Approval) -> SafeString:
-        targets = runs.targets_of(row.parameters)
         return format_html(
-            '<span class="au-title"><b>{}: {}</b><small>{} · {}</small></span>',
-            widgets.words(row.action),
-            targets,
+            '<span class="au-title"><b>{}</b><small>{} · {}</small></span>',
+            _asked(row),
             row.execution.playbook,
             row.reason,
         )
@@ -242,7 +314,7 @@ class ApprovalAdmin(ButtonsAdmin):
     def asked_by(self, row: Approval) -> str:
         return row.requested_by
 
-    @admin.display(description="People")
+    @admin.display(description="Agreed")
     def people(self, row: Approval) -> SafeString:
         return format_html('<span class="au-number">{} of {}</span>', row.granted, row.needed)
 
@@ -251,38 +323,32 @@ class ApprovalAdmin(ButtonsAdmin):
         return widgets.ago(row.expires_at)
 
 
-@admin.register(Connector)
-class ConnectorAdmin(ButtonsAdmin):
-    """The ways in which actions reach the world."""
+def _barred(row: Approval, actor: Actor) -> str:
+    """Why the reader may not decide, though their role may."""
+    if not actor.may(approvals.PERMISSION):
+        return ""
+    identity = approvals.identity_of(actor)
+    if row.requester == identity:
+        return "You asked for this, so somebody else decides."
+    if any(one["by"] == identity for one in row.decisions):
+        return "You have agreed; another person has to as well."
+    return ""
 
-    record_icon = "cable"
-    record_facts = ("name", "kind", "enabled", "priority", "max_in_flight", "tested_at", "test_error", "updated_at")
-    record_texts = ("actions", "settings")
-    list_display = ("name", "kind", "serves", "is_enabled", "works")
-    buttons = (
-        Button(
-            "test",
-            "Test",
-            "agents:manage",
-            lambda key, actor, _: connectors.test(connector_id=key, actor=actor),
-            icon="network_check",
-            done="tested; its page says what came of it",
-        ),
-    )
 
-    @admin.display(description="Serves")
-    def serves(self, row: Connector) -> SafeString:
-        return widgets.chips(row.actions)
+class InForceFilter(admin.SimpleListFilter):
+    """Entries by whether firewalls are still told to block them."""
 
-    @admin.display(description="Enabled", ordering="enabled")
-    def is_enabled(self, row: Connector) -> SafeString:
-        return widgets.badge("status", "yes" if row.enabled else "no")
+    title = "state"
+    parameter_name = "state"
 
-    @admin.display(description="Test")
-    def works(self, row: Connector) -> SafeString:
-        if row.tested_at is None:
-            return widgets.NOTHING
-        return widgets.badge("status", "failed" if row.test_error else "online")
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("blocked", "Blocked"), ("over", "Lifted or expired")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any, Any]) -> QuerySet[Any, Any]:
+        over = Q(lifted_at__isnull=False) | Q(expires_at__lte=timezone.now())
+        if self.value() == "blocked":
+            return queryset.exclude(over)
+        return queryset.filter(over) if self.value() == "over" else queryset
 
 
 @admin.register(BlocklistEntry)
@@ -290,16 +356,30 @@ class BlocklistAdmin(RecordAdmin):
     """What firewalls are told to block."""
 
     record_icon = "gpp_bad"
+    record_nouns = ("entry", "entries")
     record_facts = ("type", "value", "reason", "created_at", "expires_at", "lifted_at")
-    list_display = ("value", "type", "reason", "created_at", "expires_at", "lifted_at")
-    search_fields = ("value",)
+    list_display = ("state", "value", "kind", "reason", "since", "until")
+    list_display_links = ("value",)
+    list_filter = (InForceFilter, "type")
+    list_fullwidth = True
+    search_fields = ("value", "reason")
+    search_help_text = "Address, domain, URL or reason"
 
+    @admin.display(description="State")
+    def state(self, row: BlocklistEntry) -> SafeString:
+        if row.lifted_at:
+            return widgets.badge("status", "closed", "Lifted")
+        is_over = row.expires_at is not None and row.expires_at <= timezone.now()
+        return widgets.badge("status", "closed" if is_over else "active", "Expired" if is_over else "Blocked")
 
-@admin.register(Delivery)
-class DeliveryAdmin(RecordAdmin):
-    """What was sent to webhooks."""
+    @admin.display(description="Type", ordering="type")
+    def kind(self, row: BlocklistEntry) -> SafeString:
+        return widgets.badge("ioc", row.type, row.get_type_display())
 
-    record_icon = "webhook"
-    record_facts = ("event_id", "status", "error", "is_replay", "sent_at")
-    record_texts = ("body",)
-    list_display = ("event_id", "status", "error", "is_replay", "sent_at")
+    @admin.display(description="Since", ordering="created_at")
+    def since(self, row: BlocklistEntry) -> SafeString:
+        return widgets.ago(row.created_at)
+
+    @admin.display(description="Until", ordering="expires_at")
+    def until(self, row: BlocklistEntry) -> SafeString | str:
+        return widgets.ago(row.lifted_at or row.expires_at) if row.lifted_at or row.expires_at else "for good"

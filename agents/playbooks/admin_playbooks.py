@@ -14,7 +14,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from agents.playbooks import authoring, executions, pictures
-from agents.playbooks.admin import execution_url
+from agents.playbooks.admin import execution_url, run_lines
 from agents.playbooks.models import Execution, Playbook, PlaybookVersion
 from agents.playbooks.source import LONGEST
 from aurora.actors import Actor
@@ -65,7 +65,7 @@ def _text_of(content: bytes) -> str:
 
 def _newest_alerts(_row: object) -> list[Choice]:
     rows = Alert.objects.order_by("-id").only("id", "title")[:ALERTS_OFFERED]
-    return [Choice(str(alert.pk), alert.title[:80], is_chosen=place == 0) for place, alert in enumerate(rows)]
+    return [Choice(str(alert.pk), f"On “{alert.title[:80]}”", is_chosen=place == 0) for place, alert in enumerate(rows)]
 
 
 def _rehearse(key: Any, actor: Actor, form: Mapping[str, str]) -> Execution:
@@ -99,7 +99,11 @@ class PlaybookAdmin(MakingAdmin):
     list_fullwidth = True
     search_fields = ("name", "title")
     form_class = ImportForm
-    form_title, form_press = "Import a playbook", "Import"
+    form_title, form_press, form_icon = "Import playbook", "Import", "upload_file"
+    form_hint = (
+        "As exported, or written by hand: YAML or JSON. Faults are told with their lines, and nothing is stored then."
+    )
+    search_help_text = "Name or title"
     buttons = (
         Button(
             "rehearse",
@@ -120,6 +124,14 @@ class PlaybookAdmin(MakingAdmin):
 
     def make(self, given: Mapping[str, Any], actor: Actor) -> Playbook:
         return authoring.import_playbook(text=given["text"], replaces=given["replaces"], actor=actor)
+
+    def form_for(self, request: HttpRequest) -> forms.Form:
+        """Begun with the text of the playbook that `from` names, to be written anew."""
+        key = uuid_or_none(request.GET.get("from", ""))
+        book = Playbook.objects.filter(pk=key).first() if key and request.method == "GET" else None
+        if book is None:
+            return super().form_for(request)
+        return ImportForm(initial={"text": authoring.current_version(book).source, "replaces": True})
 
     def get_urls(self) -> list[URLPattern]:
         export = path(
@@ -149,7 +161,8 @@ class PlaybookAdmin(MakingAdmin):
             "before": before,
             "changes": pictures.changes(before, after),
             "versions": list(row.versions.order_by("-number")[:VERSIONS_OFFERED]),
-            "runs": list(row.executions.select_related("playbook").order_by("-id")[:RUNS_SHOWN]),
+            "runs": run_lines(row.executions.all(), RUNS_SHOWN),
+            "may_write": self.has_add_permission(request),
         }
 
     @admin.display(description="Playbook", ordering="name")

@@ -13,6 +13,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from agents.playbooks import automation
+from agents.playbooks.admin import run_lines
 from agents.playbooks.models import AutomationRule, Playbook
 from aurora.actors import Actor
 from aurora.console import widgets
@@ -26,14 +27,14 @@ class RuleForm(forms.Form):
     """A new rule. It is switched on from its page, where one sees first what it would have been for."""
 
     name = forms.CharField(max_length=64)
-    playbook = forms.ModelChoiceField(Playbook.objects.order_by("name"))
+    playbook = forms.ModelChoiceField(Playbook.objects.order_by("name"), empty_label="Choose a playbook")
     condition = forms.CharField(
         max_length=500,
         widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
         help_text="On severity, source, category, techniques, asset_criticality, is_ot, is_it, business_hours and alert, such as: "
         'severity >= "high" and "T1110" in techniques and is_it',
     )
-    max_per_minute = forms.IntegerField(initial=5, min_value=1, max_value=1000, label="Runs a minute at most")
+    max_per_minute = forms.IntegerField(initial=5, min_value=1, max_value=1000, label="Runs a minute, at most")
     dry_run = forms.BooleanField(required=False, initial=True, label="Rehearse only: its runs have no effect")
 
 
@@ -57,6 +58,7 @@ class AutomationRuleAdmin(MakingAdmin):
 
     change_form_template = "admin/agents/automationrule/page.html"
     record_icon = "bolt"
+    record_nouns = ("rule", "rules")
     record_facts = ("max_per_minute", "held_back", "created_by", "owner", "updated_at")
     list_display = ("rule", "playbook", "state", "max_per_minute", "held_back", "updated")
     list_display_links = ("rule",)
@@ -94,11 +96,15 @@ class AutomationRuleAdmin(MakingAdmin):
         )
 
     def page(self, request: HttpRequest, row: AutomationRule) -> dict[str, Any]:
-        runs = row.executions.select_related("playbook").order_by("-id")[:RUNS_SHOWN]
         context = super().page(request, row)
         playbook = reverse("admin:agents_playbook_change", args=[row.playbook_id])
         facts = [("Playbook", format_html('<a href="{}">{}</a>', playbook, row.playbook)), *context["facts"]]
-        return {**context, "facts": facts, "preview": automation.preview(row), "runs": list(runs)}
+        return {
+            **context,
+            "facts": facts,
+            "preview": automation.preview(row),
+            "runs": run_lines(row.executions.all(), RUNS_SHOWN),
+        }
 
     @admin.display(description="Rule", ordering="name")
     def rule(self, row: AutomationRule) -> SafeString:

@@ -7,13 +7,15 @@ from collections.abc import Iterable, Mapping
 
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.text import Truncator
 
 from agents.playbooks.definition import Definition, Parallel, Step
 from agents.playbooks.models import ExecutionStep, PlaybookVersion
 from agents.playbooks.source import written
 from agents.playbooks.states import UndoState
+from aurora.console import widgets
 
-WIDTH, HEIGHT, GAP = 210, 46, 26
+WIDTH, HEIGHT, GAP = 230, 62, 24
 """Of a step, and between two, in pixels."""
 
 _UNDOS = {
@@ -88,9 +90,10 @@ def _box(left: int, top: int, step: Step, status: str) -> SafeString:
     return format_html(
         '<g class="au-flow-{}"><title>{}</title><rect x="{}" y="{}" width="{}" height="{}" rx="8" fill="none" stroke="currentColor"/>'
         '<text x="{}" y="{}" font-size="13" font-weight="600" fill="currentColor">{}</text>'
-        '<text x="{}" y="{}" font-size="11" fill="currentColor" opacity=".7">{}</text></g>',
+        '<text x="{}" y="{}" font-size="11" fill="currentColor" opacity=".8">{}</text>'
+        '<text x="{}" y="{}" font-size="10" fill="currentColor" opacity=".8">{}</text></g>',
         (status or "plain").replace("_", "-"),
-        step.condition or step.name,
+        f"If {step.condition}" if step.condition else step.name,
         left,
         top,
         WIDTH,
@@ -100,5 +103,15 @@ def _box(left: int, top: int, step: Step, status: str) -> SafeString:
         step.name[:26],
         left + 12,
         top + 36,
-        f"{step.action}{' · ' + status.replace('_', ' ') if status else ''}",
+        f"{widgets.words(step.action)}{' · ' + status.replace('_', ' ') if status else ''}",
+        left + 12,
+        top + 52,
+        Truncator(_terms(step)).chars(44),
     )
+
+
+def _terms(step: Step) -> str:
+    """Under which terms a step acts."""
+    asks = {"always": "asks first", "never": "never asks"}.get(step.requires_approval, "")
+    undone = "rolls back" if step.rollback else ""
+    return " · ".join(filter(None, (asks, undone, step.condition and f"if {step.condition}")))

@@ -98,12 +98,12 @@ def _bus() -> Panel:
     try:
         standings = metrics.group_standings(clients.Purpose.REQUEST)
     except redis.RedisError:
-        return Panel("Bus", "admin/aurora/bus.html", {"empty": "Redis does not answer."})
+        return Panel("Bus", "admin/aurora/bus.html", {"empty": "Redis does not answer."}, "wide")
     buried = dict(
         DeadLetter.objects.filter(redriven_at=None).order_by().values_list("group").annotate(count=Count("id"))
     )
     rows = [asdict(standing) | {"buried": buried.get(standing.group, 0)} for standing in standings]
-    return Panel("Bus", "admin/aurora/bus.html", {**context, "standings": rows}, hint="how far each group is")
+    return Panel("Bus", "admin/aurora/bus.html", {**context, "standings": rows}, "wide", hint="how far each group is")
 
 
 def capped_count(rows: QuerySet[Any, Any]) -> int:

@@ -62,7 +62,7 @@ class Button:
     choices: Callable[[Any], Sequence[Choice]] = _no_choices
     """What the button may be pressed with, for a row; the form's field is `choice`."""
     asks: str = ""
-    """What is to be typed with a press, such as a reason; the form's field is `text`. For many rows at once nothing is asked."""
+    """What may be typed with a press, such as a reason; the form's field is `text`, one for all such buttons. For many rows nothing is asked."""
     confirm: str = ""
     """What cannot be undone asks again, with this sentence."""
     done: str = "done"
@@ -70,6 +70,8 @@ class Button:
     """What previews by itself: a playbook's run, which is a dry one then."""
     leads_to: Callable[[Any], str] | None = None
     """The page to show after a single press, from what the verb returned."""
+    tells: Callable[[Any], tuple[bool, str]] | None = None
+    """Whether it went well and what to say of it, from what the verb returned; for verbs that look and report, of which `done` says nothing."""
 
 
 class ButtonsAdmin(RecordAdmin):
@@ -101,12 +103,17 @@ class ButtonsAdmin(RecordAdmin):
         offered = [
             (button, reverse(f"admin:{self._route()}", args=[row.pk, button.name]), button.choices(row))
             for button in self.buttons
-            if source.is_writable() and actor.may(button.permission) and button.suits(row)
+            if source.is_writable() and self.is_offered(button, row, actor)
         ]
         # A select takes room and thought: pages may put these beside the facts that they change.
         choosers = [offer for offer in offered if offer[2]]
-        plain = [offer for offer in offered if offer[0].choices is _no_choices]
-        return {**super().page(request, row), "buttons": plain, "choosers": choosers}
+        plain = [offer for offer in offered if offer[0].choices is _no_choices and not offer[0].asks]
+        asking = [offer for offer in offered if offer[0].asks]
+        return {**super().page(request, row), "buttons": plain, "choosers": choosers, "asking": asking}
+
+    def is_offered(self, button: Button, row: Any, actor: Actor) -> bool:
+        """Whether the row's page has the button for this reader."""
+        return actor.may(button.permission) and button.suits(row)
 
     def response_action(self, request: HttpRequest, queryset: QuerySet[Any, Any]) -> HttpResponse | None:
         """Keys come from a form, and Django asks the database for whatever it holds."""
@@ -140,14 +147,19 @@ class ButtonsAdmin(RecordAdmin):
         except AuroraError as error:
             messages.error(request, error.detail)
             return HttpResponseRedirect(target)
-        noun, _ = self.nouns
-        messages.success(request, f"{noun[:1].upper()}{noun[1:]} {button.done}.")
+        _tell(request, self, button, result)
         if not is_kept:
             return previews.led_back(request, target)
         return HttpResponseRedirect(button.leads_to(result) if button.leads_to else target)
 
     def _route(self) -> str:
         return f"{self.opts.app_label}_{self.opts.model_name}_do"
+
+
+def _tell(request: HttpRequest, admin: ButtonsAdmin, button: Button, result: Any) -> None:
+    noun, _ = admin.nouns
+    is_well, sentence = button.tells(result) if button.tells else (True, f"{noun[:1].upper()}{noun[1:]} {button.done}.")
+    messages.add_message(request, messages.SUCCESS if is_well else messages.ERROR, sentence)
 
 
 def _press_for_many(button: Button, admin: ButtonsAdmin, request: HttpRequest, chosen: QuerySet[Any, Any]) -> None:

@@ -308,6 +308,16 @@ def test_the_last_calls_are_kept_by_all_processes_together(remote):
     assert is_shared
 
 
+def test_a_call_whose_failure_opened_the_breaker_is_kept_with_that_failure(monkeypatch):
+    Agent.objects.filter(agent_type=TYPE).update(failure_threshold=1)
+    monkeypatch.setitem(ANALYSES, TYPE, _broken)
+    with pytest.raises(BreakerOpen):
+        send()
+    [kept], _ = calls.latest(TYPE)
+    assert (kept.outcome, kept.attempts) == ("failed", 1)
+    assert "fell over" in kept.error
+
+
 def test_only_the_last_fifty_calls_are_kept():
     for number in range(calls.KEPT + 5):
         calls.note(TYPE, task_id=str(number), case_id=None, outcome="answered", attempts=1, duration_ms=1.0, error="")

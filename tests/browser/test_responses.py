@@ -87,7 +87,7 @@ def test_from_an_alert_over_a_second_persons_approval_to_the_feed(
         deciding.goto("/admin/agents/approval/")
         deciding.locator("#result_list").get_by_role("link", name=re.compile(address)).click()
         expect(deciding.locator(".au-record")).to_contain_text("asks before it")
-        deciding.get_by_label("Reason: Approve").fill("seen in the proxy's log")
+        deciding.get_by_label("Reason").fill("seen in the proxy's log")
         deciding.get_by_role("button", name="Approve").click()
         expect(deciding.locator(".au-record")).to_contain_text("seen in the proxy's log")
 
@@ -141,11 +141,11 @@ def test_a_reason_that_is_being_written_is_not_taken_away(
     until(lambda: _pending(api, run))
     with _page(browser, group, lea) as page:
         page.goto(f"/admin/agents/approval/{_pending(api, run)[0]['id']}/change/")
-        page.get_by_label("Reason: Approve").fill("half a sentence")
+        page.get_by_label("Reason").fill("half a sentence")
         with page.expect_response(lambda answer: "/admin/agents/approval/" in answer.url):
             api.post(f"/executions/{run['id']}/cancel").raise_for_status()
         page.wait_for_load_state("networkidle")
-        expect(page.get_by_label("Reason: Approve")).to_have_value("half a sentence")
+        expect(page.get_by_label("Reason")).to_have_value("half a sentence")
 
 
 def test_a_link_in_a_mail_leads_to_a_page_whose_button_decides(

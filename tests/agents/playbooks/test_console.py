@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 
-from agents.playbooks import approvals, authoring
+from agents.playbooks import approvals, authoring, executions
 from agents.playbooks.models import Approval, ApprovalLink, Connector, Execution, Playbook
+from agents.playbooks.states import ConnectorKind
+from aurora.identity.credentials import actor_from_user
 from tests.agents.playbooks.stage import begin, person, statuses, work_off, write
 from tests.cast import ANALYST
 from tests.console_pages import signed_in, text_of
@@ -70,11 +73,117 @@ def test_a_playbook_is_run_from_a_case_by_a_press(recorder):
     assert Execution.objects.get().dry_run
 
 
-def test_a_connector_is_tested_by_a_press():
+def test_who_asked_is_told_so_and_is_offered_no_decision(recorder):
+    client = signed_in("analyst")
+    person = User.objects.get()
+    begin(write(ISOLATE), actor_from_user(person))
+    work_off()
+    approval = Approval.objects.get()
+    shown = text_of(client.get(f"/admin/agents/approval/{approval.pk}/change/"))
+    assert "/do/approve/" not in shown
+    assert "You asked for this" in shown
+
+
+def test_who_has_agreed_is_told_that_another_person_has_to(recorder):
+    begin(write({"name": "revoke", "action": "revoke_certificate", "parameters": {"certificates": ["a"]}}), ANALYST)
+    work_off()
+    client, approval = signed_in("analyst"), Approval.objects.get()
+    client.post(f"/admin/agents/approval/{approval.pk}/do/approve/")
+    shown = text_of(client.get(f"/admin/agents/approval/{approval.pk}/change/"))
+    assert "/do/approve/" not in shown
+    assert "another person has to" in shown
+
+
+def test_a_rejection_without_a_reason_is_refused_as_everywhere(recorder):
+    begin(write(ISOLATE), ANALYST)
+    work_off()
+    approval = Approval.objects.get()
+    shown = text_of(signed_in("analyst").post(f"/admin/agents/approval/{approval.pk}/do/reject/", follow=True))
+    assert "A rejection needs a reason" in shown
+    approval.refresh_from_db()
+    assert approval.status == "pending"
+
+
+def test_the_inbox_has_what_waits_above_what_is_decided(recorder):
+    book = write(ISOLATE)
+    waiting = begin(book, ANALYST)
+    work_off()
+    decided = begin(book, ANALYST)
+    work_off()
+    approvals.reject(approval_id=decided.approvals.get().id, actor=person("lea"), reason="no")
+    shown = text_of(signed_in("viewer").get("/admin/agents/approval/"))
+    first, second = (shown.index(str(run.approvals.get().pk)) for run in (waiting, decided))
+    assert first < second
+
+
+def test_a_case_shows_the_runs_on_it_and_the_question_that_waits(recorder):
+    case, book = make_case(), write(ISOLATE)
+    executions.execute(playbook_id=book.id, case_id=case.id, actor=ANALYST)
+    work_off()
+    shown = text_of(signed_in("viewer").get(f"/admin/cases/case/{case.pk}/change/"))
+    assert "Playbook runs" in shown
+    assert f"/admin/agents/approval/{Approval.objects.get().pk}/change/" in shown
+
+
+def test_a_run_that_went_on_past_a_failure_does_not_look_as_if_all_were_well(recorder):
+    Connector.objects.all().delete()
+    begin(write({"name": "tell", "action": "notify", "on_failure": "continue"}), ANALYST)
+    work_off()
+    assert Execution.objects.get().status == "completed"
+    assert "Completed with failures" in text_of(signed_in("viewer").get("/admin/agents/execution/"))
+
+
+def test_a_connector_is_tested_by_a_press_which_says_what_came_of_it():
     connector = Connector.objects.get(name="blocklist")
-    signed_in("operator").post(f"/admin/agents/connector/{connector.pk}/do/test/")
+    shown = text_of(signed_in("operator").post(f"/admin/agents/connector/{connector.pk}/do/test/", follow=True))
+    assert "It works: " in shown
     connector.refresh_from_db()
     assert connector.tested_at is not None
+
+
+EMAIL = {"kind": "email", "name": "mail", "settings.host": "mail.corp.example", "settings.port": "25"}
+EMAIL |= {"settings.security": "starttls", "settings.sender": "soc@corp.example", "settings.password": "hush-hush-hush"}
+
+
+def test_a_connector_is_added_from_a_form_of_its_kind():
+    client = signed_in("operator")
+    assert 'name="settings.recipients"' in text_of(client.get("/admin/agents/connector/add/", {"kind": "email"}))
+    lists = {"settings.recipients": "a@corp.example\n b@corp.example\n", "settings.approvers": "lea: lea@corp.example"}
+    shown = text_of(client.post("/admin/agents/connector/add/", EMAIL | lists, follow=True))
+    row = Connector.objects.get(name="mail")
+    assert row.settings["recipients"] == ["a@corp.example", "b@corp.example"]
+    assert (row.settings["port"], row.settings["approvers"]) == (25, {"lea": "lea@corp.example"})
+    assert "b@corp.example" in shown
+    assert "hush" not in shown
+
+
+def test_a_setting_that_is_wrong_is_told_beside_its_field():
+    wrong = EMAIL | {"settings.recipients": "a@corp.example", "settings.sender": "nobody"}
+    shown = text_of(signed_in("operator").post("/admin/agents/connector/add/", wrong))
+    field = shown.index('name="settings.sender"')
+    assert field < shown.index('role="alert"', field) < shown.index('name="settings.recipients"')
+    assert not Connector.objects.filter(name="mail").exists()
+
+
+@pytest.mark.parametrize("kind", ConnectorKind.values)
+def test_each_kind_of_connector_has_its_form(kind):
+    assert f'value="{kind}"' in text_of(signed_in("operator").get("/admin/agents/connector/add/", {"kind": kind}))
+
+
+@pytest.mark.parametrize("kind", ["", "carrier_pigeon"])
+def test_without_a_kind_the_form_asks_for_one(kind):
+    assert "E-mail</option>" in text_of(signed_in("operator").get("/admin/agents/connector/add/", {"kind": kind}))
+
+
+def test_an_analyst_adds_no_connector():
+    assert signed_in("analyst").get("/admin/agents/connector/add/").status_code == 403
+
+
+def test_a_playbook_is_edited_from_its_present_text():
+    book = Playbook.objects.get(name="malware_response")
+    shown = text_of(signed_in("analyst").get("/admin/agents/playbook/add/", {"from": str(book.pk)}))
+    assert "name: malware_response" in shown
+    assert re.search(r'name="replaces"[^>]* checked', shown)
 
 
 @pytest.mark.parametrize("model", ["playbook", "execution", "approval", "blocklistentry", "connector", "delivery"])
@@ -163,7 +272,7 @@ def test_one_press_rehearses_a_playbook_over_the_newest_alert(recorder):
     make_alert(title="Older"), make_alert(title="Newest", affected_assets=["ws-12"])
     client, book = signed_in("analyst"), Playbook.objects.get(name="malware_response")
     page = text_of(client.get(f"/admin/agents/playbook/{book.pk}/change/"))
-    [chosen] = re.findall(r'<option value="([\w-]+)" selected>Newest</option>', page)
+    [chosen] = re.findall(r'<option value="([\w-]+)" selected>On “Newest”</option>', page)
     client.post(f"/admin/agents/playbook/{book.pk}/do/rehearse/", {"choice": chosen})
     work_off()
     execution = Execution.objects.get()

@@ -131,8 +131,17 @@ def test_the_overview_tells_how_far_each_group_of_the_bus_is(redis_client):
     redis_client.xadd("aurora:alerts", {"id": "e", "type": "alert.created", "data": "{}"})
     redis_client.xgroup_create("aurora:alerts", "orchestrator", id="0")
     shown = text_of(signed_in("analyst").get("/admin/"))
-    assert "<b>orchestrator</b>" in shown
-    assert "1 waiting · 0 in hand · 0 again · 0 buried" in shown
+    assert '<th scope="row">orchestrator</th>' in shown
+    row = shown[shown.index("aurora:alerts") : shown.index("</tr>", shown.index("aurora:alerts"))]
+    # Consumers, waiting, in hand, taken over, buried.
+    assert re.findall(r">(\d+)</td>", row) == ["0", "1", "0", "0", "0"]
+
+
+def test_the_sidebar_alone_has_what_a_reader_may_see():
+    shown = text_of(signed_in("viewer").get("/admin/sidebar/"))
+    assert 'href="/admin/cases/alert/"' in shown
+    assert "/admin/auth/user/" not in shown
+    assert "<html" not in shown
 
 
 def test_the_overview_comes_without_redis(own_redis):
