@@ -225,7 +225,6 @@ class AgentAdmin(ButtonsAdmin):
         "last_error",
         "trips",
         "calls",
-        "transport_label",
     )
     list_display_links = ("agent",)
     list_fullwidth = True
@@ -235,7 +234,8 @@ class AgentAdmin(ButtonsAdmin):
 
     @admin.display(description="Agent")
     def agent(self, row: Agent) -> SafeString:
-        return format_html('<span class="au-title"><b>{}</b><small>{}</small></span>', row.name, row.description)
+        told = f"{pages.transport_label(row)} · {row.description}"
+        return format_html('<span class="au-title"><b>{}</b><small>{}</small></span>', row.name, told)
 
     @admin.display(description="Health")
     def health(self, row: Agent) -> SafeString:
@@ -281,10 +281,6 @@ class AgentAdmin(ButtonsAdmin):
             failed,
             rejected,
         )
-
-    @admin.display(description="Transport", ordering="transport")
-    def transport_label(self, row: Agent) -> str:
-        return pages.transport_label(row)
 
 
 def _live(row: Any) -> dict[str, Any]:

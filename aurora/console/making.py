@@ -15,6 +15,7 @@ from django.urls import reverse
 from aurora.actors import Actor
 from aurora.console.verbs import ButtonsAdmin
 from aurora.errors import AuroraError, Invalid
+from aurora.resilience import availability
 from aurora.rest.auth import actor_of
 from aurora.standin import source
 
@@ -72,6 +73,7 @@ class MakingAdmin(ButtonsAdmin):
         return TemplateResponse(request, "admin/aurora/form.html", {**frame, **context})
 
     def _make(self, request: HttpRequest) -> HttpResponse:
+        availability.database.require_writable()  # before the permission, which says no as well then, and for a reason that is none
         if not self.has_add_permission(request):
             raise PermissionDenied
         form = self.form_for(request)

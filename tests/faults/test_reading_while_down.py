@@ -133,6 +133,7 @@ def test_nobody_signs_in_and_strangers_stay_out(outage):
     unknown = outage.stranger.get("/api/v1/alerts", headers={"X-API-Key": "aurora_key_" + "x" * 54})
     assert unknown.status_code == 503
     assert outage.stranger.get("/admin/cases/alert/").headers["Location"].startswith("/admin/login/")
+    assert "Nobody can sign in until it is back" in outage.stranger.get("/admin/login/").text
 
 
 def test_keys_that_were_good_read_and_deliver(outage):
@@ -146,6 +147,8 @@ def test_the_console_keeps_its_user_says_how_things_stand_and_changes_nothing(ou
         page = outage.console.get(path)
         assert (page.status_code, page.headers["X-Aurora-Data-Source"]) == (200, "demo"), path
         assert "Database is away since" in page.text, path
+    adding = outage.console.get("/admin/agents/connector/add/")
+    assert (adding.status_code, "The database is unavailable" in adding.text) == (503, True)
     alert = outage.api.get("/alerts?limit=1").json()["items"][0]["id"]
     page = outage.console.get(f"/admin/cases/alert/{alert}/change/")
     assert page.status_code == 200
