@@ -163,7 +163,7 @@ class AuditEntryAdmin(RecordAdmin):
         facts["Target type"], url = _page_of(row)
         if url:
             facts["Target id"] = format_html('<a href="{}">{}</a>', url, row.target_id)
-        return {**context, "facts": list(facts.items())}
+        return {**context, "title": f"{row.action} by {row.actor}", "facts": list(facts.items())}
 
 
 def _page_of(entry: AuditEntry) -> tuple[str, str]:

@@ -127,6 +127,9 @@ class ApiKeyAdmin(MakingAdmin):
 
     def page(self, request: HttpRequest, row: ApiKey) -> dict[str, Any]:
         context = super().page(request, row)
+        context["facts"] = [
+            (label, self.good_at(row) if label == "Networks" else value) for label, value in context["facts"]
+        ]
         if actor_of(request).may(_ROTATE.permission) and _is_alive(row):
             offer = (_ROTATE, reverse("admin:aurora_apikey_rotate", args=[row.pk]), _OVERLAPS)
             context["choosers"] = [*context["choosers"], offer]

@@ -324,9 +324,9 @@ class ApprovalAdmin(ButtonsAdmin):
 
 
 def _barred(row: Approval, actor: Actor) -> str:
-    """Why the reader may not decide, though their role may."""
+    """Why the reader may not decide; empty for who may."""
     if not actor.may(approvals.PERMISSION):
-        return ""
+        return "Your role reads this and does not decide it."
     identity = approvals.identity_of(actor)
     if row.requester == identity:
         return "You asked for this, so somebody else decides."

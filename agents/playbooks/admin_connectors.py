@@ -166,6 +166,14 @@ class DeliveryAdmin(ButtonsAdmin):
         ),
     )
 
+    def page(self, request: HttpRequest, row: Delivery) -> dict[str, Any]:
+        context = super().page(request, row)
+        receiver = reverse("admin:agents_connector_change", args=[row.connector_id])
+        facts = dict(context["facts"])
+        facts["Connector"] = format_html('<a href="{}">{}</a>', receiver, row.connector)
+        facts["Status"] = delivery_badge(row)
+        return {**context, "title": f"To {row.connector}", "facts": list(facts.items())}
+
     @admin.display(description="Outcome", ordering="status")
     def outcome(self, row: Delivery) -> SafeString:
         again = format_html('<small class="au-taken">{}</small>', "Sent again") if row.is_replay else ""

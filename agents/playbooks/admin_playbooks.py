@@ -9,6 +9,7 @@ from django import forms
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -127,11 +128,18 @@ class PlaybookAdmin(MakingAdmin):
 
     def form_for(self, request: HttpRequest) -> forms.Form:
         """Begun with the text of the playbook that `from` names, to be written anew."""
-        key = uuid_or_none(request.GET.get("from", ""))
-        book = Playbook.objects.filter(pk=key).first() if key and request.method == "GET" else None
-        if book is None:
+        book = _edited(request)
+        if book is None or request.method == "POST":
             return super().form_for(request)
         return ImportForm(initial={"text": authoring.current_version(book).source, "replaces": True})
+
+    def form_page(self, request: HttpRequest, **context: Any) -> TemplateResponse:
+        if book := _edited(request):
+            context |= {"title": f"Edit {book}", "press": "Save as a new version", "press_icon": "save"}
+            context |= {
+                "hint": "Runs that are under way keep the version that they began with. Faults are told with their lines."
+            }
+        return super().form_page(request, **context)
 
     def get_urls(self) -> list[URLPattern]:
         export = path(
@@ -176,6 +184,11 @@ class PlaybookAdmin(MakingAdmin):
     @admin.display(description="Updated", ordering="updated_at")
     def updated(self, row: Playbook) -> SafeString:
         return widgets.ago(row.updated_at)
+
+
+def _edited(request: HttpRequest) -> Playbook | None:
+    key = uuid_or_none(request.GET.get("from", ""))
+    return Playbook.objects.filter(pk=key).first() if key else None
 
 
 def _numbered(row: Playbook, given: str, otherwise: int) -> PlaybookVersion:

@@ -126,7 +126,7 @@ class RecordAdmin(ModelAdmin):
         """What the row's template is given. `facts` and `texts` come from the class; a subclass adds its own."""
         return {
             "facts": facts_of(row, self.record_facts),
-            "texts": [(self._label(name), getattr(row, name)) for name in self.record_texts],
+            "texts": [(self._label(name), text) for name in self.record_texts if (text := getattr(row, name))],
         }
 
     def _label(self, name: str) -> str:
@@ -150,8 +150,10 @@ def _fact(row: models.Model, name: str) -> object:
     value = getattr(row, name)
     if isinstance(value, datetime):
         return widgets.when(value)
-    if value is None or value == "":
+    if value is None or value in ("", [], {}):
         return widgets.NOTHING
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
     if isinstance(value, bool):
         return widgets.badge("status", "yes" if value else "no")
     if isinstance(value, int):

@@ -1,15 +1,20 @@
 // Small conveniences of the console's pages; every page works without them.
 const STEPS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
 
-function distance(seconds) {
-  for (const [size, unit] of STEPS) if (seconds >= size) return `${Math.floor(seconds / size)} ${unit} ago`;
-  return "now";
+// As the server writes it (widgets.span): in its largest unit or two.
+function span(seconds) {
+  const at = STEPS.findIndex(([size]) => seconds >= size);
+  if (at < 0) return "0 s";
+  const [size, unit] = STEPS[at];
+  const [smaller, smallerUnit] = STEPS[at + 1] ?? [];
+  const whole = `${Math.floor(seconds / size)} ${unit}`;
+  return size > 60 && seconds % size >= smaller ? `${whole} ${Math.floor((seconds % size) / smaller)} ${smallerUnit}` : whole;
 }
 
 function refreshAges() {
   for (const node of document.querySelectorAll("time.au-ago")) {
     const seconds = (Date.now() - Date.parse(node.dateTime)) / 1000;
-    if (seconds >= 0 && node.firstElementChild) node.firstElementChild.textContent = distance(seconds);
+    if (node.firstElementChild) node.firstElementChild.textContent = seconds >= 0 ? `${span(seconds)} ago` : `in ${span(-seconds)}`;
   }
 }
 
