@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -18,6 +19,9 @@ from aurora.errors import AuroraError, Invalid
 from aurora.resilience import availability
 from aurora.rest.auth import actor_of
 from aurora.standin import source
+
+_IN_PATTERNS = re.compile(r"String should match pattern '.*'")
+"""How pydantic tells that a text has the wrong form."""
 
 
 class MakingAdmin(ButtonsAdmin):
@@ -90,10 +94,13 @@ def _show(form: forms.Form, error: AuroraError) -> None:
     problems = error.problems if isinstance(error, Invalid) else []
     for fault in problems:
         place = ".".join(str(part) for part in fault["loc"][1:])
-        sentence = fault["msg"].removeprefix("Value error, ")
-        if place in form.fields:
-            form.add_error(place, sentence)
-        else:
-            form.add_error(None, f"{place}: {sentence}" if place else sentence)
+        sentence = _IN_PATTERNS.sub("This does not have the form that it needs", fault["msg"]).removeprefix(
+            "Value error, "
+        )
+        name = next((name for name in form.fields if f"{place}.".startswith(f"{name}.")), None)
+        within = place.removeprefix(name or "").lstrip(".")
+        if within.isdigit():
+            within = f"line {int(within) + 1}"
+        form.add_error(name, f"{within}: {sentence}" if within else sentence)
     if not problems:
         form.add_error(None, error.detail.removeprefix("Value error, "))

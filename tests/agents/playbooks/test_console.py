@@ -158,10 +158,11 @@ def test_a_connector_is_added_from_a_form_of_its_kind():
 
 
 def test_a_setting_that_is_wrong_is_told_beside_its_field():
-    wrong = EMAIL | {"settings.recipients": "a@corp.example", "settings.sender": "nobody"}
+    wrong = EMAIL | {"settings.recipients": "a@corp.example\nb", "settings.sender": "nobody"}
     shown = text_of(signed_in("operator").post("/admin/agents/connector/add/", wrong))
     field = shown.index('name="settings.sender"')
     assert field < shown.index('role="alert"', field) < shown.index('name="settings.recipients"')
+    assert "line 2: This does not have the form that it needs" in shown
     assert not Connector.objects.filter(name="mail").exists()
 
 
