@@ -38,6 +38,7 @@ admin.site.unregister([User, Group])
 class OutboxEventAdmin(RecordAdmin):
     """Events that wait for the relay: empty on a good day."""
 
+    list_empty = "Nothing waits for the bus."
     record_icon = "outbox"
     record_nouns = ("event", "events")
     record_facts = ("event_id", "stream", "type", "aggregate", "traceparent", "created_at")
@@ -80,6 +81,7 @@ class DeadLetterAdmin(ButtonsAdmin):
             done="put back on the stream",
         ),
     )
+    list_empty = "Every message was handled."
     record_icon = "mark_email_unread"
     record_facts = (
         "stream",
@@ -288,7 +290,10 @@ class UserAdmin(MakingAdmin):
 
     def page(self, request: HttpRequest, row: User) -> dict[str, Any]:
         context = super().page(request, row)
-        return {**context, "facts": [("Role", self.role(row)), *context["facts"]]}
+        facts = [
+            ("May open the console" if label == "Staff status" else label, value) for label, value in context["facts"]
+        ]
+        return {**context, "facts": [("Role", self.role(row)), *facts]}
 
     @admin.display(description="Role")
     def role(self, user: User) -> SafeString:

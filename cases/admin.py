@@ -39,6 +39,15 @@ ALERT_BUTTONS = (
         done="acknowledged",
     ),
     Button(
+        "take",
+        "Take",
+        "alerts:write",
+        handover.take_alert,
+        icon="back_hand",
+        suits=lambda alert: alert.assignee_id is None and alert.status not in ENDED_ALERTS,
+        done="yours",
+    ),
+    Button(
         "promote",
         "Promote to case",
         "cases:write",
@@ -150,7 +159,9 @@ class AlertAdmin(ButtonsAdmin):
 
     @admin.display(description="Status", ordering="status")
     def status_badge(self, alert: Alert) -> SafeString:
-        taken = format_html('<small class="au-taken">{}</small>', "Acknowledged") if alert.acknowledged_at else ""
+        told = ["Acknowledged"] if alert.acknowledged_at else []
+        told += [alert.assignee.username] if alert.assignee else []
+        taken = format_html('<small class="au-taken">{}</small>', " · ".join(told)) if told else ""
         return format_html("{}{}", widgets.badge("status", alert.status), taken)
 
     @admin.display(description="Assets")
@@ -186,7 +197,12 @@ class CaseAdmin(ButtonsAdmin):
     list_select_related = ("assignee",)
     list_fullwidth = True
     search_fields = ("title",)
-    search_help_text = "Title"
+    search_help_text = "Title, reference or id"
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Case, Case], search_term: str
+    ) -> tuple[QuerySet[Case, Case], bool]:
+        return pages.cases_matching(queryset, search_term), False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Case, Case]:
         linked = Alert.objects.filter(case=OuterRef("pk")).order_by().values("case").annotate(total=Count("pk"))
@@ -313,6 +329,7 @@ class IngestReceiptAdmin(RecordAdmin):
 class IngestRejectAdmin(RecordAdmin):
     """Records that were no alerts, with the reason."""
 
+    list_empty = "Every record that was delivered was understood."
     record_icon = "block"
     record_facts = ("receipt", "source", "index", "detail", "created_at")
     record_texts = ("raw",)

@@ -104,6 +104,15 @@ CASE_BUTTONS = (
         done="commented on",
     ),
     Button(
+        "take",
+        "Take",
+        "cases:write",
+        handover.take_case,
+        icon="back_hand",
+        suits=lambda case: case.assignee_id is None and case.status not in CLOSED_CASES,
+        done="yours",
+    ),
+    Button(
         "assign",
         "Assign",
         "cases:write",

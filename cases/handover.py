@@ -50,6 +50,14 @@ def other_cases(row: Case) -> list[Choice]:
     return [_NO_CASE, *offered] if offered else []
 
 
+def take_alert(key: Any, actor: Actor, form: Mapping[str, str]) -> object:
+    return triage.assign(alert_id=key, username=actor.name, actor=actor)
+
+
+def take_case(key: Any, actor: Actor, form: Mapping[str, str]) -> object:
+    return lifecycle.edit_case(case_id=key, changes={"assignee": actor.name}, actor=actor)
+
+
 def assign_alert(key: Any, actor: Actor, form: Mapping[str, str]) -> object:
     return triage.assign(alert_id=key, username=form.get("choice") or None, actor=actor)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import CharField, Q, QuerySet
+from django.db.models.functions import Cast
 
 from aurora.console import pretty, widgets
 from aurora.console.records import Facts, facts_of
@@ -15,7 +17,7 @@ from aurora.ids import uuid_or_none
 from aurora.standin import source
 from cases.attack import tactic_name, technique
 from cases.correlation import Related, Relation, related_alerts
-from cases.models import Alert, AlertIoc, AlertPivot, AlertSighting, Ioc
+from cases.models import Alert, AlertIoc, AlertPivot, AlertSighting, Case, Ioc
 from cases.observables import defang, refang
 from cases.states import IocType
 
@@ -30,6 +32,7 @@ LONG_VALUE = 60
 # Other in every record of a sensor, and told by the sighting's time already.
 _NEVER_ALIKE = frozenset({"flow_id", "flow_start", "wazuh_id", "rule_firedtimes", "tx_id"})
 
+_REFERENCE = re.compile(r"(?:C-)?([0-9A-F]{6})", re.IGNORECASE)
 _IOC_LABELS = dict(IocType.choices)
 
 
@@ -126,6 +129,21 @@ def alerts_matching(rows: QuerySet[Alert, Alert], words: str) -> QuerySet[Alert,
     wanted = Q(title__icontains=words) | Q(pk__in=pivots) | Q(pk__in=carriers)
     if key := uuid_or_none(words):
         wanted |= Q(pk=key)
+    return rows.filter(wanted)
+
+
+def cases_matching(rows: QuerySet[Case, Case], words: str) -> QuerySet[Case, Case]:
+    """Cases whose title holds `words`, or that have them as their reference (`C-B31810`) or id."""
+    words = words.strip()
+    if not words:
+        return rows
+    wanted = Q(title__icontains=words)
+    if key := uuid_or_none(words):
+        wanted |= Q(pk=key)
+    if reference := _REFERENCE.fullmatch(words):
+        # The last digits of an id stand in no index; cases are few beside alerts, and who asks for one has its number.
+        ends = Case.objects.annotate(text=Cast("pk", CharField())).filter(text__endswith=reference[1].lower())
+        wanted |= Q(pk__in=ends.values("pk"))
     return rows.filter(wanted)
 
 

@@ -135,6 +135,7 @@ class ExecutionAdmin(ButtonsAdmin):
     """Runs with their steps."""
 
     change_form_template = "admin/agents/execution/page.html"
+    list_empty = "Runs begin on the page of a case or an alert, or by a rule."
     record_icon = "play_circle"
     change_list_template = "admin/agents/live_list.html"
     record_facts = ("created_at", "started_at", "finished_at")
@@ -237,6 +238,7 @@ class ExecutionAdmin(ButtonsAdmin):
 class ApprovalAdmin(ButtonsAdmin):
     """The inbox of questions to people: what waits stands above what is decided, what ends first above the rest."""
 
+    list_empty = "Playbooks ask here before they do what is risky."
     record_icon = "how_to_reg"
     ordering = (  # type: ignore[assignment] # Django takes expressions, its stubs do not
         Case(When(status=ApprovalStatus.PENDING, then=Value(0)), default=Value(1), output_field=IntegerField()),
@@ -355,6 +357,7 @@ class InForceFilter(admin.SimpleListFilter):
 class BlocklistAdmin(RecordAdmin):
     """What firewalls are told to block."""
 
+    list_empty = "Playbooks put here what firewalls are to block."
     record_icon = "gpp_bad"
     record_nouns = ("entry", "entries")
     record_facts = ("type", "value", "reason", "created_at", "expires_at", "lifted_at")

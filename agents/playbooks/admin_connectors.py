@@ -139,6 +139,7 @@ class ConnectorAdmin(MakingAdmin):
 class DeliveryAdmin(ButtonsAdmin):
     """What was sent to webhooks."""
 
+    list_empty = "What connectors send to webhooks is logged here."
     record_icon = "webhook"
     record_nouns = ("delivery", "deliveries")
     record_facts = ("connector", "event_id", "status", "error", "is_replay", "sent_at")

@@ -57,6 +57,7 @@ class AutomationRuleAdmin(MakingAdmin):
     """Rules: what sets them off, what they have been for, and a switch."""
 
     change_form_template = "admin/agents/automationrule/page.html"
+    list_empty = "A rule runs a playbook when an alert of a kind arrives."
     record_icon = "bolt"
     record_nouns = ("rule", "rules")
     record_facts = ("max_per_minute", "held_back", "created_by", "owner", "updated_at")

@@ -76,7 +76,7 @@ def people_for(step: ExecutionStep, spec: Step) -> catalog.Approval:
     critical = facts.is_critical(hosts) if hosts else execution.facts.get("asset_criticality") in ("high", "critical")
     ruled = catalog.approval_for(action=step.action, is_target_critical=critical)
     if spec.requires_approval == "always" and not ruled.is_needed:
-        return catalog.Approval(1, f"the playbook {execution.playbook.name} asks before it")
+        return catalog.Approval(1, f"the playbook “{execution.playbook}” asks before it")
     if spec.requires_approval == "never" and ruled.people == 1:
         return catalog.Approval(0, "its author waived it")
     return ruled

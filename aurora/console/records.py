@@ -43,6 +43,8 @@ class RecordAdmin(ModelAdmin):
     """Fields of the page's table of facts."""
     record_texts: ClassVar[tuple[str, ...]] = ()
     """Fields shown whole, as preformatted text; JSON is indented."""
+    list_empty: ClassVar[str] = ""
+    """What an empty list says that is not searched: that this is well, or what would be here."""
     list_deferred: ClassVar[tuple[str, ...]] = ()
     """Wide fields that the list does not show and therefore does not load."""
     sections: ClassVar[tuple[Section, ...]] = ()

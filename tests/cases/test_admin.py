@@ -16,6 +16,7 @@ from cases.lifecycle import link_alert, open_case, promote_alert
 from cases.models import Alert, AlertIoc, AlertPivot, AlertSighting, Case, IngestReject, Ioc
 from tests.cast import ANALYST
 from tests.console_pages import make_alert, signed_in, text_of
+from tests.factories import make_case
 
 pytestmark = pytest.mark.django_db
 
@@ -408,3 +409,24 @@ def test_a_comment_is_shown_as_the_markdown_it_is_and_nothing_else():
     page = signed_in("analyst").post(f"/admin/cases/case/{case.pk}/do/comment/", {"text": text}, follow=True)
     assert "<strong>Same</strong>" in page.content.decode()
     assert "<script>alert(1)" not in page.content.decode()
+
+
+@pytest.mark.parametrize("form", ["{0}", "{1}", " {2} "], ids=["reference", "its digits, small", "id"])
+def test_a_case_is_found_by_its_reference_and_by_its_id(form):
+    sought, other = make_case(title="The one"), make_case(title="Another")
+    words = form.format(sought.reference, sought.reference[2:].lower(), sought.pk)
+    shown = text_of(signed_in("viewer").get("/admin/cases/case/", {"q": words}))
+    assert str(sought.pk) in shown
+    assert f"/{other.pk}/" not in shown
+
+
+@pytest.mark.parametrize(("model", "make"), [("alert", make_alert), ("case", make_case)])
+def test_what_is_nobodys_is_taken_by_a_press_and_then_no_longer_offered(model, make):
+    row, client = make(), signed_in("analyst")
+    page = f"/admin/cases/{model}/{row.pk}/change/"
+    assert "/do/take/" in text_of(client.get(page))
+    shown = text_of(client.post(f"/admin/cases/{model}/{row.pk}/do/take/", follow=True))
+    assert "/do/take/" not in shown
+    row.refresh_from_db()
+    assert row.assignee is not None
+    assert row.assignee.username in text_of(client.get(f"/admin/cases/{model}/"))
