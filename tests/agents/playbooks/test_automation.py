@@ -364,7 +364,7 @@ def test_a_rule_is_written_looked_at_and_switched_in_the_console():
     assert rule.enabled
     assert "loud" in text_of(client.get("/admin/agents/automationrule/"))
     gone = client.post(f"/admin/agents/automationrule/{rule.pk}/do/remove/", follow=True)
-    assert "Automation rule removed." in text_of(gone)
+    assert "Rule removed." in text_of(gone)
 
 
 def test_the_form_says_what_is_wrong_with_a_condition():
