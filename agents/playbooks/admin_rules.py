@@ -19,8 +19,17 @@ from aurora.actors import Actor
 from aurora.console import widgets
 from aurora.console.making import MakingAdmin
 from aurora.console.verbs import Button
+from aurora.errors import Invalid
 
 RUNS_SHOWN = 10
+LONGEST_CONDITION = 500
+MOST_A_MINUTE = 1000
+
+
+CONDITION_HELP = (
+    "On severity, source, category, techniques, asset_criticality, is_ot, is_it, business_hours and alert, such as: "
+    'severity >= "high" and "T1110" in techniques and is_it'
+)
 
 
 class RuleForm(forms.Form):
@@ -29,12 +38,11 @@ class RuleForm(forms.Form):
     name = forms.CharField(max_length=64)
     playbook = forms.ModelChoiceField(Playbook.objects.order_by("name"), empty_label="Choose a playbook")
     condition = forms.CharField(
-        max_length=500,
+        max_length=LONGEST_CONDITION,
         widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
-        help_text="On severity, source, category, techniques, asset_criticality, is_ot, is_it, business_hours and alert, such as: "
-        'severity >= "high" and "T1110" in techniques and is_it',
+        help_text=CONDITION_HELP,
     )
-    max_per_minute = forms.IntegerField(initial=5, min_value=1, max_value=1000, label="Runs a minute, at most")
+    max_per_minute = forms.IntegerField(initial=5, min_value=1, max_value=MOST_A_MINUTE, label="Runs a minute, at most")
     dry_run = forms.BooleanField(required=False, initial=True, label="Rehearse only: its runs have no effect")
 
 
@@ -50,6 +58,14 @@ def _switch(name: str, label: str, icon: str, tone: str, done: str, **changes: b
         suits=lambda row: getattr(row, field) != wanted,
         done=done,
     )
+
+
+def _rewrite(key: Any, actor: Actor, form: Mapping[str, str]) -> AutomationRule:
+    most = form.get("max_per_minute", "")
+    if not (most.isascii() and most.isdigit() and len(most) < 6 and 1 <= int(most) <= MOST_A_MINUTE):
+        raise Invalid(f"Runs a minute are a number from 1 to {MOST_A_MINUTE}")
+    changes = {"condition": form.get("condition", "").strip()[:LONGEST_CONDITION], "max_per_minute": int(most)}
+    return automation.edit_rule(rule_id=key, changes=changes, actor=actor)
 
 
 @admin.register(AutomationRule)
@@ -73,6 +89,7 @@ class AutomationRuleAdmin(MakingAdmin):
         _switch("disable", "Switch off", "toggle_off", "", "switched off", enabled=False),
         _switch("earnest", "Run in earnest", "play_circle", "danger", "set to run in earnest", dry_run=False),
         _switch("rehearse", "Rehearse only", "science", "", "set to rehearse", dry_run=True),
+        Button("edit", "Save", automation.PERMISSION, _rewrite, is_for_many=False, done="changed"),
         Button(
             "remove",
             "Remove",
@@ -102,6 +119,12 @@ class AutomationRuleAdmin(MakingAdmin):
         facts = [("Playbook", format_html('<a href="{}">{}</a>', playbook, row.playbook)), *context["facts"]]
         return {
             **context,
+            # Saving is the form beside the condition.
+            "buttons": [offer for offer in context["buttons"] if offer[0].name != "edit"],
+            "edit": next((url for button, url, _ in context["buttons"] if button.name == "edit"), ""),
+            "help": CONDITION_HELP,
+            "longest": LONGEST_CONDITION,
+            "most": MOST_A_MINUTE,
             "facts": facts,
             "preview": automation.preview(row),
             "runs": run_lines(row.executions.all(), RUNS_SHOWN),

@@ -367,6 +367,21 @@ def test_a_rule_is_written_looked_at_and_switched_in_the_console():
     assert "Rule removed." in text_of(gone)
 
 
+def test_a_rule_is_rewritten_on_its_page():
+    client, rule = signed_in("analyst"), _rule()
+    page = f"/admin/agents/automationrule/{rule.pk}/"
+    assert "/do/edit/" in text_of(client.get(f"{page}change/"))
+    wanted = {"condition": 'severity == "low"', "max_per_minute": "7"}
+    client.post(f"{page}do/edit/", wanted)
+    rule.refresh_from_db()
+    assert (rule.condition, rule.max_per_minute) == ('severity == "low"', 7)
+    for wrong in ({"condition": "a.b"}, {"condition": " "}, {"max_per_minute": "0"}, {"max_per_minute": "x"}):
+        shown = text_of(client.post(f"{page}do/edit/", wanted | wrong, follow=True))
+        assert "au-message-error" in shown
+    rule.refresh_from_db()
+    assert (rule.condition, rule.max_per_minute) == ('severity == "low"', 7)
+
+
 def test_the_form_says_what_is_wrong_with_a_condition():
     form = {"name": "x", "playbook": str(write(block()).pk), "condition": "a.b", "max_per_minute": "5"}
     answer = signed_in("analyst").post("/admin/agents/automationrule/add/", form)
