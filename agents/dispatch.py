@@ -215,9 +215,8 @@ _CALLS: dict[str, Callable[[Place, Task, Think, float], Output]] = {
 def _note_refusal(attempts: _Attempts, error: BreakerOpen) -> None:
     agent_type = attempts.task.agent_type
     REFUSALS.labels(error.name).inc()
-    if (
-        attempts.made
-    ):  # its own failures have opened the breaker, or it opened while this one waited: the agent was asked
+    if attempts.made:
+        # Its own failures have opened the breaker, or it opened while this one waited: the agent was asked.
         attempts.note("failed", attempts.latest or error)
     else:
         metrics.DISPATCHED.labels(agent_type, "refused").inc()

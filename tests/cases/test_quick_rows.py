@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.db.models.signals import post_init, pre_init
 
@@ -23,7 +25,7 @@ def test_what_was_left_out_is_read_when_it_is_asked_for(django_assert_num_querie
 
 def test_what_it_belongs_to_is_there_with_it(django_assert_num_queries):
     make_alert(assignee=make_user("analyst", "ana"))
-    row = Alert.objects.select_related("assignee", "case").get()
+    row: Any = Alert.objects.select_related("assignee", "case").get()
     with django_assert_num_queries(0):
         assert (row.assignee.username, row.case) == ("ana", None)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from uuid import uuid4
+from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from django.db import connection, transaction
@@ -23,18 +24,23 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("library")]
 ISOLATE = {"name": "isolate", "action": "isolate_host", "parameters": {"hosts": ["ws-12"]}}
 
 
+def _hold(execution_id: UUID) -> Any:
+    return rows.hold(execution_id)
+
+
 def _values(row):
     return {field.attname: getattr(row, field.attname) for field in row._meta.concrete_fields}
 
 
 def test_a_run_is_read_as_it_is():
-    execution = begin(write(block(), ISOLATE), person("ana"), parameters={"why": ["ü", None, 1.5]})
+    execution: Any = begin(write(block(), ISOLATE), person("ana"), parameters={"why": ["ü", None, 1.5]})
     execution.case.assignee = make_user("analyst", username="bo")
     execution.case.save()
     work_off()
-    held = rows.hold(execution.id)
-    assert held == rows.hold_by_step(execution.steps.last().id)
-    stored = Execution.objects.select_related("case__assignee").get(pk=execution.id)
+    held = _hold(execution.id)
+    last: Any = execution.steps.last()
+    assert held == rows.hold_by_step(last.id)
+    stored: Any = Execution.objects.select_related("case__assignee").get(pk=execution.id)
     assert _values(held.execution) == _values(stored)
     assert [_values(step) for step in held.steps] == [_values(step) for step in stored.steps.order_by("position")]
     assert [step.approval_id for step in held.steps] == [None, Approval.objects.get().id]
@@ -52,17 +58,17 @@ def test_of_several_questions_about_a_step_the_newest_is_read():
     Approval.objects.update(status="expired")
     older = Approval.objects.get()
     newer = Approval.objects.create(**{**_values(older), "id": new_id()})
-    assert [step.approval_id for step in rows.hold(execution.id).steps] == [newer.id]
+    assert [step.approval_id for step in _hold(execution.id).steps] == [newer.id]
 
 
 def test_what_is_not_there_is_not_held():
-    assert rows.hold(new_id()) is None
+    assert _hold(new_id()) is None
     assert rows.hold_by_step(new_id()) is None
 
 
 def test_a_step_is_written_as_it_stands():
     execution = begin(write(block(), block("two")), ANALYST)
-    held = rows.hold(execution.id)
+    held = _hold(execution.id)
     step, other = held.steps
     step.status, step.undo, step.note, step.error = "completed", "failed", "", 'a "b" \\ ü\n'
     step.parameters = {"targets": ["198.51.100.7"], "empty": None, "deep": {"is": [True, 1.5, -3]}}
@@ -76,7 +82,7 @@ def test_a_step_is_written_as_it_stands():
 
 
 def test_a_run_is_written_as_it_stands():
-    execution = rows.hold(begin(write(block()), ANALYST).id).execution
+    execution = _hold(begin(write(block()), ANALYST).id).execution
     execution.status, execution.course, execution.is_paused = "failed", "undo", True
     execution.summary, execution.settled_count = "1 of 2", 2
     execution.started_at, execution.finished_at = timezone.now(), timezone.now()
@@ -87,7 +93,7 @@ def test_a_run_is_written_as_it_stands():
 @pytest.mark.parametrize(("status", "left"), [("running", ["its host", "of another"]), ("completed", ["of another"])])
 def test_slots_are_given_back_with_a_step_and_the_runs_with_the_run(status, left):
     playbook = write(block())
-    held, other = rows.hold(begin(playbook, ANALYST).id), rows.hold(begin(playbook, ANALYST).id)
+    held, other = _hold(begin(playbook, ANALYST).id), _hold(begin(playbook, ANALYST).id)
     for name, step, is_for_run in (
         ("its call", held.steps[0], False),
         ("its host", held.steps[0], True),
@@ -100,12 +106,12 @@ def test_slots_are_given_back_with_a_step_and_the_runs_with_the_run(status, left
 
 
 def test_a_lease_counts_the_attempt_and_keeps_when_the_first_began():
-    step = rows.hold(begin(write(block()), ANALYST).id).steps[0]
+    step = _hold(begin(write(block()), ANALYST).id).steps[0]
     step.status, step.parameters, began = "running", {"targets": ["a.example"]}, timezone.now()
     ExecutionStep.objects.filter(pk=step.pk).update(started_at=began, note="Waits")
     lease = uuid4()
     rows.write_lease(step, lease=lease, seconds=30)
-    stored = ExecutionStep.objects.get(pk=step.pk)
+    stored: Any = ExecutionStep.objects.get(pk=step.pk)
     assert (stored.status, stored.lease, stored.attempts, stored.note) == ("running", lease, 1, "")
     assert (stored.started_at, stored.parameters) == (began, {"targets": ["a.example"]})
     assert stored.lease_until > began + timedelta(seconds=29)
@@ -121,7 +127,8 @@ def test_of_connectors_the_first_that_is_enabled_and_serves_the_action_is_found(
         Connector.objects.create(**{"name": name, "kind": "webhook", "actions": ["run_scan", "block_ip"], **more})
     found = rows.connector_serving("run_scan", None)
     assert _values(found) == _values(Connector.objects.get(name="a"))
-    assert rows.connector_serving("run_scan", "b").name == "b"
+    named: Any = rows.connector_serving("run_scan", "b")
+    assert named.name == "b"
     assert rows.connector_serving("run_scan", "first") is None
 
 
@@ -132,13 +139,13 @@ def test_who_has_waited_for_a_run_sees_its_steps_as_they_are_by_then():
     def hold():
         try:
             with transaction.atomic():
-                return rows.hold(execution.id)
+                return _hold(execution.id)
         finally:
             connection.close()
 
     with ThreadPoolExecutor(1) as pool:
         with transaction.atomic():
-            held = rows.hold(execution.id)
+            held = _hold(execution.id)
             late = pool.submit(hold)
             until(somebody_waits_for_a_lock)
             held.steps[0].note = "changed meanwhile"

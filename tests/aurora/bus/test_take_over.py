@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import Any
 
 import pytest
@@ -75,8 +76,7 @@ def test_who_waited_beside_a_message_that_kills_its_handlers_is_not_buried_with_
         with pytest.raises(_Killed):
             settle(Noting(die), consumer, entries[0])
         consumer, _ = dead_consumer()
-        heir = consumer
-        entries = until(lambda heir=heir: heir.claim(count=10, in_hand=()))
+        entries = until(partial(consumer.claim, count=10, in_hand=()))
         assert len(entries) == 4
     worker = Noting()
     start(worker)
