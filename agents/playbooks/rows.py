@@ -13,7 +13,6 @@ from itertools import islice
 from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
-import orjson
 from django.contrib.auth.models import User
 from django.db import DEFAULT_DB_ALIAS, models
 
@@ -136,7 +135,7 @@ def connector_serving(action: str, name: str | None) -> Connector | None:
 
 def write_lease(step: ExecutionStep, *, lease: UUID, seconds: float) -> None:
     """The claim: one more attempt at a step, or at its rollback, which is the lease's holder's for so long. Its run is held."""
-    values = (step.status, step.undo, orjson.dumps(step.parameters).decode(), lease, timedelta(seconds=seconds))
+    values = (step.status, step.undo, _json(step.parameters), lease, timedelta(seconds=seconds))
     with statements.cursor() as cursor:
         cursor.execute(_LEASE, [*values, step.id])
 
@@ -156,12 +155,17 @@ def write(execution: Execution, steps: Iterable[ExecutionStep] = (), *, freed: I
         "settled_count": execution.settled_count,
         "started_at": execution.started_at,
         "finished_at": execution.finished_at,
-        "steps": orjson.dumps(given).decode(),
+        "steps": _json(given),
         "freed": [step.id for step in freed],
         "is_over": execution.status in ENDED_EXECUTIONS,
     }
     with statements.cursor() as cursor:
         cursor.execute(_WRITE, values)
+
+
+def _json(value: Any) -> str:
+    # Not orjson, which refuses the integers of more than 64 bits that a target may answer with.
+    return json.dumps(value, default=str)
 
 
 def _held(key: UUID, *texts: str) -> Held | None:

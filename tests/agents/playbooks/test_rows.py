@@ -72,7 +72,7 @@ def test_a_step_is_written_as_it_stands():
     step, other = held.steps
     step.status, step.undo, step.note, step.error = "completed", "failed", "", 'a "b" \\ ü\n'
     step.parameters = {"targets": ["198.51.100.7"], "empty": None, "deep": {"is": [True, 1.5, -3]}}
-    step.result, step.undo_result = {"at": "2026-01-01"}, {}
+    step.result, step.undo_result = {"at": "2026-01-01", "huge": 10**30}, {}
     step.settled_as, step.lease, step.lease_until = 7, uuid4(), timezone.now() + timedelta(seconds=30)
     step.queued_at, step.finished_at = None, timezone.now()
     before = _values(other)
