@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import threading
-import time
 from collections import deque
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
@@ -12,20 +10,15 @@ from datetime import datetime
 
 import orjson
 import redis
-from django.conf import settings
 from django.utils import timezone
 
 from aurora.bus.redis import Purpose, client
 
 KEPT = 50
-ASKED_AGAIN_SECONDS = 1.0
-"""A Redis that did not answer is left alone for so long: a page that shows all agents must not wait for it once an agent."""
 _PREFIX = "aurora:agent:calls"
 
 _lock = threading.Lock()
 _own: dict[str, deque[bytes]] = {}
-_left_alone: dict[str, float] = {}
-"""Until when, by the address of a Redis; in seconds of the monotonic clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,35 +42,23 @@ def note(
     line, key = orjson.dumps(asdict(call)), _key(agent_type)
     with _lock:
         _own.setdefault(agent_type, deque(maxlen=KEPT)).appendleft(line)
-    if _is_left_alone():
-        return  # what the console shows then is said to be of this process alone
     try:
         with client(Purpose.REQUEST).pipeline(transaction=False) as pipe:
             pipe.lpush(key, line)
             pipe.ltrim(key, 0, KEPT - 1)
             pipe.execute()
     except redis.RedisError:
-        _leave_alone()
+        return  # what the console shows then is said to be of this process alone
 
 
 def latest(agent_type: str) -> tuple[list[Call], bool]:
     """The last calls, newest first; and whether they are those of all processes."""
-    if not _is_left_alone():
-        try:
-            return [_read(line) for line in client(Purpose.REQUEST).lrange(_key(agent_type), 0, KEPT - 1)], True
-        except redis.RedisError:
-            _leave_alone()
-    with _lock:
-        own = list(_own.get(agent_type, ()))
-    return [_read(line) for line in own], False
-
-
-def _is_left_alone() -> bool:
-    return time.monotonic() < _left_alone.get(settings.REDIS_URL, -math.inf)
-
-
-def _leave_alone() -> None:
-    _left_alone[settings.REDIS_URL] = time.monotonic() + ASKED_AGAIN_SECONDS
+    try:
+        lines, is_shared = client(Purpose.REQUEST).lrange(_key(agent_type), 0, KEPT - 1), True
+    except redis.RedisError:
+        with _lock:
+            lines, is_shared = list(_own.get(agent_type, ())), False
+    return [_read(line) for line in lines], is_shared
 
 
 def latest_of(agent_types: Collection[str]) -> dict[str, list[Call]]:

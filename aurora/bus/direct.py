@@ -13,17 +13,23 @@ import hiredis
 import redis
 from redis.exceptions import InvalidResponse, NoScriptError, ResponseError
 
+from aurora.bus.silence import HeedingRedis
+
 
 class DirectCommands:
     """Asks Redis as `client` would, without its retries. Safe for threads, and in a process that was forked. Not for a Cluster."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._pool: Any = client.connection_pool
+        self._silence = client.silence if isinstance(client, HeedingRedis) else None
         self._idle: list[_Line] = []
         self._pid = os.getpid()
 
     def ask(self, *command: bytes | str | int) -> Any:
         """The server's answer, texts as bytes. Raises RedisError."""
+        return self._ask(command) if self._silence is None else self._silence.heeding(self._ask, command)
+
+    def _ask(self, command: tuple[bytes | str | int, ...]) -> Any:
         line = self._take()
         try:
             return line.ask(hiredis.pack_command(command))  # type: ignore[arg-type]  # its stub knows one argument only

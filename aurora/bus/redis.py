@@ -23,6 +23,7 @@ from redis.exceptions import RedisClusterException
 from redis.retry import Retry
 
 from aurora import redis_url
+from aurora.bus.silence import HeedingRedis
 from aurora.redis_url import Kind, Location
 
 BLOCK_MS = 2_000
@@ -32,7 +33,7 @@ BLOCK_MS = 2_000
 class Purpose(Enum):
     """What a client is for, which decides how long it waits for an answer (seconds)."""
 
-    REQUEST = 0.045  # limiter and breaker, in the middle of a request: a dead Redis must not be felt
+    REQUEST = 0.045  # in the middle of a request: a dead Redis must not be felt, and only once (`aurora.bus.silence`)
     COMMAND = 2.0  # the relay, admin pages, commands
     STREAM = BLOCK_MS / 1000 + 3.0  # blocking readers
 
@@ -86,14 +87,15 @@ def _location(url: str) -> Location:
 def _client(purpose: Purpose, url: str) -> redis.Redis:
     location = _location(url)
     options = _waits(purpose) | {"retry": Retry(NoBackoff(), 0), "max_connections": 64}
+    kind = HeedingRedis if purpose is Purpose.REQUEST else redis.Redis
     match location.kind:
         case Kind.SERVER:
-            return redis.Redis.from_url(url, **options)
+            return kind.from_url(url, **options)
         case Kind.SENTINEL:
             sentinel: Any = redis.sentinel.Sentinel(
                 location.nodes, sentinel_kwargs=_asking(location, options), **_access(location), **options
             )
-            return cast("redis.Redis", sentinel.master_for(location.master, db=location.database))
+            return cast("redis.Redis", sentinel.master_for(location.master, redis_class=kind, db=location.database))
         case Kind.CLUSTER:
             nodes = [redis.cluster.ClusterNode(host, port) for host, port in location.nodes]
             return cast("redis.Redis", _as_outage(_Cluster, startup_nodes=nodes, **_access(location), **options))

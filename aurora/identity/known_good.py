@@ -35,7 +35,6 @@ _KEPT_SECONDS = 12 * 3600
 _CONFIRM_EVERY = 60.0
 _MOST = 10_000
 _SALT = "aurora.known_good"
-_REST_SECONDS = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -163,15 +162,11 @@ def _revoked_at(owner: str) -> float | None:
 
 
 def _ask(question: Callable[[Any], T]) -> T | None:
-    """None when Redis does not answer; it is then left alone for a second, so that a frozen one is felt once."""
-    global _rests_until
-    if time.monotonic() < _rests_until:
-        return None
+    """None when Redis does not answer."""
     try:
         return question(client(Purpose.REQUEST))
     except (RedisError, OSError) as error:
-        _rests_until = time.monotonic() + _REST_SECONDS
-        log.info("known_credentials_not_shared", error=str(error))
+        log.debug("known_credentials_not_shared", error=str(error))
         return None
 
 
@@ -182,4 +177,3 @@ def _digest(kind: Kind, secret: str) -> str:
 _lock = threading.Lock()
 _known: OrderedDict[str, Known] = OrderedDict()
 _revocations: OrderedDict[str, float] = OrderedDict()
-_rests_until = 0.0

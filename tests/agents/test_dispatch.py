@@ -330,14 +330,3 @@ def test_while_redis_is_away_the_calls_are_this_processs_own(own_redis):
     calls.note("nobody", task_id="t", case_id=None, outcome="answered", attempts=1, duration_ms=1.0, error="")
     found, is_shared = calls.latest("nobody")
     assert ([call.task_id for call in found], is_shared) == (["t"], False)
-
-
-def test_a_redis_that_did_not_answer_is_left_alone_for_a_while(own_redis, monkeypatch):
-    """A page shows all agents: it must not wait for a dead Redis once an agent."""
-    monkeypatch.setattr(calls, "ASKED_AGAIN_SECONDS", 3600.0)
-    own_redis.stop()
-    assert calls.latest("first") == ([], False)
-    own_redis.start()
-    assert calls.latest("second") == ([], False)
-    calls._left_alone.clear()
-    assert calls.latest("second") == ([], True)
