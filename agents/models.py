@@ -207,6 +207,7 @@ from agents.playbooks.models import (  # noqa: E402, F401 - Django finds an app'
     BlocklistEntry,
     Connector,
     Delivery,
+    DisabledAccount,
     Execution,
     ExecutionStep,
     Playbook,

@@ -305,6 +305,30 @@ class BlocklistEntry(models.Model):
         return f"{self.type} {self.value}"
 
 
+class DisabledAccount(models.Model):
+    """An account of a directory that a step disables, and how it stood before: kept before it is changed, for an undo to go by."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    connector = models.ForeignKey(Connector, on_delete=models.CASCADE, related_name="disabled_accounts")
+    key = models.CharField(max_length=64, help_text="The key of the step.")
+    dn = models.TextField()
+    attribute = models.CharField(max_length=64)
+    before = models.JSONField(help_text="The values that the attribute had.")
+    created_at = models.DateTimeField(default=timezone.now)
+    disabled_at = models.DateTimeField(null=True, blank=True, help_text="When the directory showed it as disabled.")
+    enabled_at = models.DateTimeField(null=True, blank=True, help_text="When the step was undone.")
+
+    class Meta:
+        app_label = "agents"
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["connector", "key", "dn"], name="disabled_account_once_a_key"),
+        ]
+
+    def __str__(self) -> str:
+        return self.dn
+
+
 class AutomationRule(models.Model):
     """When an alert of a kind arrives, run a playbook: so often a minute at most. Off until somebody switches it on."""
 

@@ -77,6 +77,7 @@ class ConnectorKind(models.TextChoices):
     EMAIL = "email", "E-mail"
     CHAT = "chat"
     WAZUH = "wazuh"
+    LDAP = "ldap", "Directory (LDAP)"
 
 
 class BlockType(models.TextChoices):

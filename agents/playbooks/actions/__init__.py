@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import cast
 
-from agents.playbooks.actions import blocklist, chat, email, ioc_store, wazuh, webhook
+from agents.playbooks.actions import blocklist, chat, email, ioc_store, ldap, wazuh, webhook
 from agents.playbooks.actions.contract import Kind
 from agents.playbooks.states import ConnectorKind
 
@@ -18,5 +18,6 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         ConnectorKind.EMAIL.value: cast(Kind, email),
         ConnectorKind.CHAT.value: cast(Kind, chat),
         ConnectorKind.WAZUH.value: cast(Kind, wazuh),
+        ConnectorKind.LDAP.value: cast(Kind, ldap),
     }
 )
