@@ -53,6 +53,8 @@ _ACCOUNTS = {"active_directory": "(&(objectCategory=person)(objectClass=user))"}
 """Computers are users, too, in Active Directory's schema; not persons."""
 
 _ATTRIBUTE = "[A-Za-z][A-Za-z0-9-]{0,63}"
+_POLICY_THAT_LOCKS = "(&(objectClass=pwdPolicy)(pwdLockout=TRUE))"
+
 AttributeName = Annotated[str, StringConstraints(pattern=f"^{_ATTRIBUTE}$")]
 
 
@@ -128,9 +130,11 @@ def check(wired: Wired) -> str:
         who = directory.who() or settings.bind_dn
         if directory.read(settings.base_dn, ["objectClass"]) is None:
             raise Invalid(f"Signed in as {who}; there is no {settings.base_dn}, or it may not be read")
-        if not _Accounts(directory, settings).is_any():
+        accounts = _Accounts(directory, settings)
+        if not accounts.is_any():
             raise Invalid(f"Signed in as {who}; no account is to be seen below {settings.base_dn}")
-    return f"Signed in as {who}; {settings.base_dn} is there and has accounts"
+        doubt = accounts.doubt()
+    return f"Signed in as {who}; {settings.base_dn} is there and has accounts{doubt}"
 
 
 def _disable(order: Order, wired: Wired, accounts: _Accounts) -> dict[str, Any]:
@@ -256,6 +260,14 @@ class _Accounts:
 
     def is_any(self) -> bool:
         return bool(self._directory.search(self._settings.base_dn, self._filter, [self.attribute], most=1))
+
+    def doubt(self) -> str:
+        """What a lock may be worth nothing for. A policy may also lie where we do not look, so it is no more than a doubt."""
+        if self._settings.scheme != "openldap":
+            return ""
+        if self._directory.search(self._settings.base_dn, _POLICY_THAT_LOCKS, ["cn"], most=1):
+            return ""
+        return "; no password policy with pwdLockout TRUE is to be seen, and without one a lock locks nobody out"
 
     def state_of(self, entry: Entry) -> list[str]:
         """The values by which it is disabled or not. Raises Invalid where they cannot be told."""

@@ -388,6 +388,15 @@ def test_the_test_button_signs_in_looks_and_changes_nothing(slapd):
     assert slapd.lets_in("jo")
 
 
+def test_the_test_button_doubts_a_lock_that_no_policy_looks_at(slapd):
+    connector = _connector(slapd)
+    slapd.change_policy(pwdLockout="FALSE")
+    assert _states(_act(connector, "jo")) == {JO: "disabled"}
+    assert slapd.lets_in("jo")
+    found = connectors.test(connector_id=connector.id, actor=OPERATOR)
+    assert "without one a lock locks nobody out" in found["detail"]
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
