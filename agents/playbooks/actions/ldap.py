@@ -22,6 +22,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from django.utils import timezone
 from pydantic import Field, StringConstraints, field_validator, model_validator
@@ -86,12 +87,24 @@ class Settings(ConnectorSettings):
         max_length=5,
         description="What an account is named by; empty: uid, or sAMAccountName and userPrincipalName.",
     )
-    user_filter: str = Field("", max_length=2000, description="Which entries are accounts (RFC 4515); empty: all are.")
+    user_filter: str = Field(
+        "",
+        max_length=2000,
+        description="Which entries are accounts (RFC 4515); empty: all, in Active Directory persons.",
+    )
     protected: list[Annotated[str, StringConstraints(min_length=1, max_length=1000)]] = Field(
         [],
         max_length=200,
         description="Names and DNs, * for any text, that are never disabled; nor are krbtgt, Administrator and who signs in.",
     )
+
+    @field_validator("url")
+    @classmethod
+    def _is_an_address(cls, url: str) -> str:
+        parts = urlsplit(url)  # raises ValueError, as a port out of range does
+        if not parts.hostname or parts.port == 0:
+            raise ValueError("This is no address of a server")
+        return url
 
     @field_validator("ca_pem")
     @classmethod
@@ -164,19 +177,28 @@ def _disable_one(order: Order, wired: Wired, accounts: _Accounts, entry: Entry) 
             dn=entry.dn,
             defaults={"attribute": accounts.attribute, "before": values},
         )
-        is_done = accounts.is_disabled(values) or accounts.disable(entry)
+        if row.disabled_at is not None:
+            break  # the same key again, whatever became of the account since
+        was_disabled = accounts.is_disabled(values)
+        try:
+            is_told = not was_disabled and accounts.disable(entry)
+        except Invalid:
+            if is_new:
+                row.delete()
+            raise
         entry = accounts.again(entry.dn)
-        if is_done:
+        is_disabled = accounts.is_disabled(accounts.state_of(entry))
+        if is_disabled and (was_disabled or is_told):
+            DisabledAccount.objects.filter(pk=row.pk).update(disabled_at=timezone.now())
             break
+        if is_told:
+            raise Invalid(
+                f"The directory took it and does not show {entry.dn} as disabled: may {accounts.attribute} be read?"
+            )
         if is_new:
-            row.delete()  # it has become another state, and how it stands now is what counts
+            row.delete()  # somebody else changed it meanwhile: how it stands now is what counts
     else:
         raise http.RefusedForNow(f"{entry.dn} was changed by somebody else again and again")
-    if not accounts.is_disabled(accounts.state_of(entry)):
-        raise Invalid(
-            f"The directory took it, and does not show {entry.dn} as disabled: may {accounts.attribute} be read?"
-        )
-    DisabledAccount.objects.filter(pk=row.pk, disabled_at=None).update(disabled_at=timezone.now())
     return "was disabled before" if accounts.is_disabled(row.before) else "disabled"
 
 
@@ -200,32 +222,44 @@ def _enable_one(row: DisabledAccount, accounts: _Accounts) -> str:
         raise Invalid(f"{row.dn} was disabled by {row.attribute}, which this connector no longer sets")
     if accounts.is_disabled(row.before):
         return "left disabled: it was before the step"
-    if row.enabled_at is None and (other := _disabled_by_another(row)):
-        # It found the account as we had left it. How the account stood before us is now what that one puts back.
-        other.before, row.before = row.before, other.before
-        DisabledAccount.objects.bulk_update([other, row], ["before"])
-        return "left disabled: another step disabled it since"
+    return "enabled" if row.enabled_at is not None else _give_back(row, accounts)
+
+
+def _give_back(row: DisabledAccount, accounts: _Accounts) -> str:
     state = "was enabled before"
     for _ in range(_ROUNDS):
+        # Looked for after the change, too: one that came in between has its row before it looks at the account.
+        other = _disabled_by_another(row)
         entry = accounts.again(row.dn)
+        if other is not None:
+            if state == "enabled" and not accounts.is_disabled(accounts.state_of(entry)):
+                accounts.disable(entry)
+            if accounts.is_disabled(other.before):
+                _hand_over(row, other)
+            return "left disabled: another step disabled it since"
         if not accounts.is_disabled(accounts.state_of(entry)):
-            break
+            DisabledAccount.objects.filter(pk=row.pk).update(enabled_at=timezone.now())
+            return state
         accounts.enable(entry, row.before)
         state = "enabled"
-    else:
-        raise http.RefusedForNow(f"{row.dn} was told to be enabled, and does not show as such")
-    DisabledAccount.objects.filter(pk=row.pk, enabled_at=None).update(enabled_at=timezone.now())
-    return state
+    raise http.RefusedForNow(f"{row.dn} was told to be enabled, and does not show as such")
 
 
 def _disabled_by_another(row: DisabledAccount) -> DisabledAccount | None:
+    """A later step that wants the account disabled, or is just about to say so."""
     return (
         DisabledAccount.objects.filter(connector_id=row.connector_id, dn=row.dn, attribute=row.attribute)
-        .filter(disabled_at__isnull=False, enabled_at=None, id__gt=row.id)
+        .filter(enabled_at=None, id__gt=row.id)
         .exclude(key=row.key)
         .order_by("id")
         .first()
     )
+
+
+def _hand_over(row: DisabledAccount, other: DisabledAccount) -> None:
+    """The other found the account as we had left it: how it stood before both is now what the other's undo puts back."""
+    other.before, row.before = row.before, other.before
+    DisabledAccount.objects.bulk_update([other, row], ["before"])
 
 
 class _Accounts:
@@ -308,7 +342,8 @@ class _Accounts:
 
     def require_unprotected(self, name: str, entry: Entry) -> None:
         """Raises Invalid for what is never disabled."""
-        names = {_folded(value) for attribute in self._names_of for value in entry.texts(attribute)} | {_folded(name)}
+        held = (value for attribute in self._names_of for value in entry.attributes.get(attribute.lower(), ()))
+        names = {_folded(value.decode("utf-8", "replace")) for value in held} | {_folded(name)}
         patterns = [_folded(pattern) for pattern in (*_NEVER, *self._settings.protected)]
         if any(fnmatchcase(text, pattern) for text in (_folded(entry.dn), *names) for pattern in patterns):
             raise Invalid(f"{entry.dn} is protected: nothing was changed")

@@ -55,6 +55,7 @@ objectclass ( 1.2.840.113556.1.5.9 NAME 'user' SUP top AUXILIARY
 modulepath /usr/lib/ldap
 moduleload back_mdb
 moduleload ppolicy
+moduleload retcode
 TLSCACertificateFile {folder}/ca.pem
 TLSCertificateFile {folder}/server.pem
 TLSCertificateKeyFile {folder}/server.key
@@ -72,6 +73,11 @@ access to attrs=userPassword by anonymous auth
 access to * by users read
 overlay ppolicy
 ppolicy_default "cn=policy,{base}"
+overlay retcode
+retcode-parent "ou=codes,{base}"
+retcode-item "cn=busy" 0x33
+retcode-item "cn=unavailable" 0x34
+retcode-item "cn=unwilling" 0x35
 """
 _ENTRIES = f"""
 dn: {BASE}
@@ -108,7 +114,7 @@ ou: people
 
 
 class Slapd:
-    """A running server. `jo` and `kim` are ordinary people in it, whose accounts may be disabled."""
+    """A running server. Whatever is asked of `cn=busy,ou=codes` and its neighbours is answered so. `jo` and `kim` are ordinary people in it, whose accounts may be disabled."""
 
     def __init__(self, folder: Path, *, has_tls: bool = True) -> None:
         self.port, self.tls_port, self.has_tls = free_port(), free_port(), has_tls
@@ -132,7 +138,9 @@ class Slapd:
         subprocess.run(loading, input=entries.encode(), check=True, capture_output=True)
 
     def start(self) -> None:
-        urls = f"ldap://127.0.0.1:{self.port}" + (f" ldaps://127.0.0.1:{self.tls_port}" if self.has_tls else "")
+        urls = f"ldap://127.0.0.1:{self.port} ldap://[::1]:{self.port}" + (
+            f" ldaps://127.0.0.1:{self.tls_port}" if self.has_tls else ""
+        )
         # -d: it stays in the foreground, and says nothing.
         self._process = subprocess.Popen(
             [_slapd(), "-f", str(self._configuration), "-h", urls, "-d", "0"], start_new_session=True
@@ -254,13 +262,16 @@ def _connected(port: int, user: str, password: str) -> Iterator[Any]:
 
 
 def _make_certificates(folder: Path) -> str:
-    """An authority, and under it the certificate of 127.0.0.1 with its key; the authority's certificate."""
+    """An authority, and under it the certificate of this machine's loopback with its key; the authority's certificate."""
     authority, ca_key = make_authority()
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     certificate = (
         _certificate(name, authority.subject, key)
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ip_address(one)) for one in ("127.0.0.1", "::1")]),
+            critical=False,
+        )
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
         .sign(ca_key, hashes.SHA256())

@@ -19,9 +19,11 @@ from pydantic import ValidationError
 from agents.playbooks import approvals, connectors, executions
 from agents.playbooks.actions import ldap
 from agents.playbooks.actions.contract import Order
+from agents.playbooks.actions.directory import Directory, Entry
 from agents.playbooks.connectors import Outcome
 from agents.playbooks.definition import Retry
 from agents.playbooks.models import Approval, Connector, DisabledAccount
+from aurora.errors import Invalid
 from tests.agents.playbooks.directories import (
     BASE,
     PEOPLE,
@@ -50,7 +52,7 @@ _REFUSAL = b"\x61\x0c"
 
 @pytest.fixture
 def slapd(tmp_path: Path, settings, transactional_db, library) -> Iterator[Slapd]:
-    settings.CONNECTOR_NETWORKS = ["127.0.0.0/8"]
+    settings.CONNECTOR_NETWORKS = ["127.0.0.0/8", "::1/128"]
     with _running(tmp_path) as found:
         yield found
 
@@ -91,7 +93,7 @@ def _failures(connector: Connector) -> int:
     return connectors.breaker_of(connector).snapshot().failure_count
 
 
-@pytest.mark.parametrize("address", ["ldap://127.0.0.1:{port}", "ldaps://127.0.0.1:{tls_port}/"])
+@pytest.mark.parametrize("address", ["ldap://127.0.0.1:{port}", "ldaps://127.0.0.1:{tls_port}/", "ldap://[::1]:{port}"])
 def test_an_account_is_disabled_and_its_undo_enables_it(slapd, address):
     url = address.format(port=slapd.port, tls_port=slapd.tls_port)
     connector = _connector(slapd, url=url)
@@ -102,10 +104,21 @@ def test_an_account_is_disabled_and_its_undo_enables_it(slapd, address):
     assert (slapd.lets_in("jo"), slapd.lets_in("kim")) == (False, True)
     assert _states(_act(connector, undo=True)) == {JO: "enabled"}
     assert slapd.lets_in("jo")
+    slapd.change("jo", **{LOCK: ldap.LOCKED_FOR_EVER})
+    assert _states(_act(connector, undo=True)) == {JO: "enabled"}
+    assert not slapd.lets_in("jo"), "told again, it undoes nothing that somebody else did"
+
+
+def test_what_somebody_enabled_meanwhile_is_no_failure_of_the_undo(slapd):
+    connector = _connector(slapd)
+    _act(connector, "jo")
+    slapd.change("jo", **{LOCK: ""})
+    assert _states(_act(connector, "jo")) == {JO: "disabled"}
+    assert slapd.lets_in("jo"), "told again, it has no second effect"
     assert _states(_act(connector, undo=True)) == {JO: "was enabled before"}
 
 
-def test_a_step_told_twice_disables_once_and_its_undo_still_enables(slapd):
+def test_a_step_twice_disables_once_and_its_undo_still_enables(slapd):
     connector = _connector(slapd)
     assert _states(_act(connector, "jo")) == _states(_act(connector, "jo")) == {JO: "disabled"}
     assert _states(_act(connector, undo=True)) == {JO: "enabled"}
@@ -155,6 +168,24 @@ def test_an_account_that_two_steps_disabled_is_enabled_by_the_undo_of_both(slapd
     assert _states(_act(connector, key="first", undo=True)) == {JO: "left disabled: another step disabled it since"}
     assert not slapd.lets_in("jo")
     assert "left disabled" in _states(_act(connector, key="first", undo=True))[JO]
+    assert _states(_act(connector, key="second", undo=True)) == {JO: "enabled"}
+    assert slapd.lets_in("jo")
+
+
+def test_an_undo_at_whose_moment_another_step_disables_leaves_it_disabled(slapd, monkeypatch):
+    connector = _connector(slapd)
+    _act(connector, "jo", key="first")
+    enable, calls = ldap._Accounts.enable, list[str]()
+
+    def race(accounts, entry, before):
+        if not calls:
+            assert _states(_act(connector, "jo", key="second")) == {JO: "was disabled before"}
+        calls.append(entry.dn)
+        return enable(accounts, entry, before)
+
+    monkeypatch.setattr(ldap._Accounts, "enable", race)
+    assert _states(_act(connector, key="first", undo=True)) == {JO: "left disabled: another step disabled it since"}
+    assert not slapd.lets_in("jo")
     assert _states(_act(connector, key="second", undo=True)) == {JO: "enabled"}
     assert slapd.lets_in("jo")
 
@@ -279,6 +310,32 @@ def test_a_directory_that_is_frozen_takes_no_longer_than_the_step_may(slapd):
 
 
 @pytest.mark.parametrize(
+    ("entry", "says", "failures"),
+    [
+        ("cn=busy", "refuses to search cn=busy,ou=codes,dc=corp,dc=example: busy", 3),
+        ("cn=unavailable", ": unavailable", 3),
+        ("cn=unwilling", ": unwillingToPerform", 0),
+    ],
+)
+def test_of_its_refusals_those_that_may_pass_are_tried_again(slapd, entry, says, failures):
+    connector = _connector(slapd, base_dn=f"{entry},ou=codes,{BASE}")
+    assert says in _act(connector, "jo", attempts=3).error
+    assert _failures(connector) == failures
+
+
+def test_no_referral_is_followed(slapd):
+    with socket.create_server(("127.0.0.1", 0)) as elsewhere:
+        elsewhere.setblocking(False)
+        referral = f"ref: ldap://127.0.0.1:{elsewhere.getsockname()[1]}/{BASE}"
+        slapd.add(f"dn: ou=away,{BASE}\nobjectClass: referral\nobjectClass: extensibleObject\nou: away\n{referral}")
+        assert _states(_act(_connector(slapd), "jo")) == {JO: "disabled"}
+        there = _connector(slapd, "there", base_dn=f"ou=away,{BASE}")
+        assert f"refuses to search ou=away,{BASE}: referral" in _act(there, "kim").error
+        with pytest.raises(BlockingIOError):
+            elsewhere.accept()
+
+
+@pytest.mark.parametrize(
     ("name", "changes"),
     [
         ("krbtgt", {}),
@@ -304,6 +361,15 @@ def test_what_is_protected_is_never_disabled(slapd, name, changes):
     assert "protected" in outcome.error or "signs in here" in outcome.error
     assert slapd.lets_in("kim")
     assert slapd.lets_soc_in()
+
+
+@pytest.mark.parametrize("bind", ["CORP\\SVC-soc", "svc-soc@corp.example"])
+def test_who_signs_in_by_a_name_of_active_directorys_is_protected_too(bind):
+    given = {"url": "ldap://127.0.0.1", "bind_dn": bind, "password": "x", "base_dn": BASE} | ACTIVE_DIRECTORY
+    accounts = ldap._Accounts(Directory(None), ldap.Settings.model_validate(given))
+    accounts.require_unprotected("jo", Entry(JO, {"samaccountname": [b"jo"]}))
+    with pytest.raises(Invalid, match="signs in here"):
+        accounts.require_unprotected("soc", Entry(f"cn=SOC,{BASE}", {"samaccountname": [b"svc-SOC"]}))
 
 
 def _make_a_user_of_windows(slapd: Slapd, uid: str, control: int = 512) -> None:
@@ -455,6 +521,9 @@ def test_a_password_goes_in_over_the_api_and_never_comes_out(slapd):
         {"url": "http://127.0.0.1"},
         {"url": "ldap://jo:secret@127.0.0.1"},
         {"url": "ldap://127.0.0.1/dc=corp?uid?sub"},
+        {"url": "ldap://127.0.0.1:99999"},
+        {"url": "ldap://[::1"},
+        {"url": "ldap://:389"},
         {"url": "ldaps://127.0.0.1", "security": "none"},
         {"security": "perhaps"},
         {"password": ""},
