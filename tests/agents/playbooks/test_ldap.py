@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -586,5 +587,32 @@ def _answer_for_ever(listener: socket.socket, answer: bytes) -> None:
             caller.shutdown(socket.SHUT_WR)
             while caller.recv(4096):
                 pass
+        except OSError:
+            return
+
+
+def test_a_directory_that_answers_a_byte_at_a_time_is_left_when_the_time_is_over(settings, transactional_db, library):
+    settings.CONNECTOR_NETWORKS = ["127.0.0.0/8"]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=_drip, args=(listener,))
+        thread.start()
+        url = f"ldap://127.0.0.1:{listener.getsockname()[1]}"
+        given = {"url": url, "security": "none", "bind_dn": SOC, "password": "x", "base_dn": BASE, "scheme": "openldap"}
+        connector = connectors.configure(name="x", kind="ldap", changes={"settings": given}, actor=OPERATOR)
+        outcome = _act(connector, "jo", timeout=0.5)
+        thread.join()  # it ends when we have hung up
+    assert "timed out" in outcome.error or "no answer within" in outcome.error
+
+
+def _drip(listener: socket.socket) -> None:
+    """The beginning of a long message, byte by byte, until its caller hangs up."""
+    caller, _ = listener.accept()
+    with caller:
+        caller.recv(4096)
+        try:
+            caller.sendall(b"\x30\x84\x00\x0f\xff\xff")
+            while True:
+                caller.sendall(b"\0")
+                time.sleep(0.01)
         except OSError:
             return
