@@ -15,7 +15,13 @@ from agents.playbooks.states import ConnectorKind
 
 LABELS = {kind.value: str(kind.label) for kind in ConnectorKind}
 _LONG = ("ca_pem",)
-_NAMES = {"ca_pem": "Authority's certificate (PEM)", "url": "URL", "urls": "URLs"}
+_NAMES = {
+    "ca_pem": "Authority's certificate (PEM)",
+    "url": "URL",
+    "urls": "URLs",
+    "bind_dn": "Bind DN",
+    "base_dn": "Base DN",
+}
 
 
 class KindForm(forms.Form):

@@ -516,6 +516,27 @@ def test_a_password_goes_in_over_the_api_and_never_comes_out(slapd):
     assert _states(_act(Connector.objects.get(pk=connector.pk), "jo")) == {JO: "disabled"}
 
 
+def test_a_directory_is_added_from_the_consoles_form(slapd):
+    client = signed_in("operator")
+    assert 'name="settings.scheme"' in text_of(client.get("/admin/agents/connector/add/", {"kind": "ldap"}))
+    lists = {"settings.protected": f"svc-*\n*,ou=admins,{BASE}", "settings.security": "tls"}
+    given = {"name": "directory", "kind": "ldap"} | {
+        f"settings.{name}": value for name, value in slapd.settings.items()
+    }
+    shown = text_of(client.post("/admin/agents/connector/add/", given | lists, follow=True))
+    assert SOC_PASSWORD not in shown
+    connector = Connector.objects.get(name="directory")
+    assert connector.settings["protected"] == ["svc-*", f"*,ou=admins,{BASE}"]
+    assert "is there and has accounts" in text_of(
+        client.post(f"/admin/agents/connector/{connector.pk}/do/test/", follow=True)
+    )
+    assert _states(_act(connector, "jo")) == {JO: "disabled"}
+    wrong = given | lists | {"name": "other", "settings.ca_pem": "nonsense"}
+    shown = text_of(client.post("/admin/agents/connector/add/", wrong))
+    assert "This is no certificate in PEM" in shown
+    assert SOC_PASSWORD not in shown
+
+
 @pytest.mark.parametrize(
     "changes",
     [
