@@ -75,7 +75,7 @@ ACTIONS = _by_name(
     Action("run_scan", "Scan a host for malware and known weaknesses", Risk.MEDIUM),
     Action("block_ip", "Deny traffic to and from an address", Risk.MEDIUM, undo="Lift the block"),
     Action("isolate_host", "Cut a host off the network", Risk.HIGH, undo="Reconnect the host"),
-    Action("disable_user", "Disable an account and end its sessions", Risk.HIGH, undo="Enable the account"),
+    Action("disable_user", "Disable an account", Risk.HIGH, undo="Enable the account"),
     Action("revoke_certificate", "Revoke a certificate", Risk.IRREVERSIBLE),
 )
 

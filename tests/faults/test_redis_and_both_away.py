@@ -147,7 +147,9 @@ def test_without_both_alerts_are_spooled_and_sockets_stay_until_all_is_back_and_
             running.send_to(frozen, signal.SIGCONT)
             running.end()
         until(lambda: running.sensor.get(receipt).json()["status"] == "stored", 30)
-        assert _until_frame(socket, "alert.created")["title"] == "Spooled without both"
+        # What earlier tests left behind may be told first.
+        while _until_frame(socket, "alert.created")["title"] != body["title"]:
+            pass
 
 
 def _has_bus(running: Outage) -> bool:
