@@ -1,7 +1,8 @@
 """The body of `POST /alerts`: checked, refused with its list of faults, and both from the bytes on.
 
-Against a serializer of Django REST framework with the same fields and bounds, twenty times each in turn, medians of the processor's time. The refused body has two faults, and what is
-timed is all that a refusal costs: finding them, and the list that the caller is sent.
+Against a serializer of Django REST framework with the same fields and bounds, in turns of two hundred, medians of the processor's time, as `timeit` would
+tell it; in turns of twenty each finds the other's code in the processor's cache, and ours costs half as much again. The refused body has two faults, and
+what is timed is all that a refusal costs: finding them, and the list that the caller is sent.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from cases.states import Severity
 
 TARGETS = (Target(10.0, "at most", "ours", "µs"), Target(10.0, "at most", "ours", "µs"))
 _WARM_UP = 20
-_BATCH = 20
+_BATCH = 200
 _TAKEN: dict[str, Any] = {
     "title": "Beaconing to evil-updates.example",
     "severity": "high",
@@ -58,7 +59,7 @@ class _Alert(serializers.Serializer[Any]):
 
 
 def run(opened: Installation, *, is_quick: bool) -> list[Figure]:
-    """Measures 20 turns when quick, else 1 000."""
+    """Measures 20 turns when quick, else 200."""
     taken, refused = orjson.dumps(_TAKEN), orjson.dumps(_REFUSED)
     calls: list[Callable[[], object]] = [
         lambda: checked(AlertIn, _TAKEN),
@@ -70,7 +71,7 @@ def run(opened: Installation, *, is_quick: bool) -> list[Figure]:
         lambda: _refusal(refused),
         lambda: _theirs(JSONParser().parse(io.BytesIO(refused), parser_context={"encoding": "utf-8"})),
     ]
-    figures = [median(each[_WARM_UP:]) for each in _microseconds(calls, _WARM_UP + (20 if is_quick else 1_000))]
+    figures = [median(each[_WARM_UP:]) for each in _microseconds(calls, _WARM_UP + (20 if is_quick else 200))]
     return [
         Figure("a body, validated", "µs", figures[0], "DRF", figures[1], TARGETS[0]),
         Figure("a body, refused, and its faults", "µs", figures[2], "DRF", figures[3], TARGETS[1]),
