@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import requests
 import schemathesis
 from schemathesis.checks import not_a_server_error
+from schemathesis.engine import observations
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
 CALLER = "admin"
@@ -24,6 +26,20 @@ _TAKES_FOREIGN_BODIES = ("/api/v1/ingest/", "/api/v1/iocs/import")
 _OTHER_LANGUAGES = {"POST": (["body", "source"],), "PATCH": (["body", "source"], ["body", "settings"])}
 """What is in them no schema of the call can say: a text of YAML is a text, and what a connector's settings are, its kind says, which `PATCH` finds
 only in the row."""
+
+
+def _or_none(find: Callable[..., str | None]) -> Callable[..., str | None]:
+    def found(*args: Any) -> str | None:
+        try:
+            return find(*args)
+        except ValueError:
+            return None
+
+    return found
+
+
+# Version 4.32 looks for addresses in answers, and ends the run at one like `http://[`, which a text may well hold.
+observations._same_origin_path = _or_none(observations._same_origin_path)
 
 
 @schemathesis.serializer("application/x-ndjson", "text/csv", "application/stix+json")

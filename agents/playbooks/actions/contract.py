@@ -4,11 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
 from aurora.errors import Invalid
+
+
+def require_address(url: str) -> str:
+    """`url`. Raises ValueError when it names no server, or a port that is none."""
+    parts = urlsplit(url)  # raises ValueError itself
+    if not parts.hostname or parts.port == 0:
+        raise ValueError("This is no address of a server")
+    return url
+
+
+HttpUrl = Annotated[
+    str, StringConstraints(pattern=r"^https?://[^\s/]", max_length=2000), AfterValidator(require_address)
+]
 
 
 class ConnectorSettings(BaseModel):

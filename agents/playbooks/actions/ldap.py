@@ -22,13 +22,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from django.utils import timezone
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from agents.playbooks.actions import http
-from agents.playbooks.actions.contract import ConnectorSettings, Order, Wired
+from agents.playbooks.actions.contract import ConnectorSettings, Order, Wired, require_address
 from agents.playbooks.models import DisabledAccount
 from aurora.errors import Invalid
 from aurora.texts import storable
@@ -101,10 +100,7 @@ class Settings(ConnectorSettings):
     @field_validator("url")
     @classmethod
     def _is_an_address(cls, url: str) -> str:
-        parts = urlsplit(url)  # raises ValueError, as a port out of range does
-        if not parts.hostname or parts.port == 0:
-            raise ValueError("This is no address of a server")
-        return url
+        return require_address(url)
 
     @field_validator("ca_pem")
     @classmethod

@@ -12,7 +12,7 @@ import orjson
 from pydantic import Field, StringConstraints
 
 from agents.playbooks.actions import http
-from agents.playbooks.actions.contract import ConnectorSettings, Order, Wired
+from agents.playbooks.actions.contract import ConnectorSettings, HttpUrl, Order, Wired
 from aurora.errors import Invalid
 
 SERVES = frozenset({"block_ip", "disable_user", "isolate_host", "run_scan", "collect_forensics"})
@@ -24,7 +24,7 @@ Command = Annotated[str, StringConstraints(pattern=r"^!?[\w.-]{1,64}$")]
 class Settings(ConnectorSettings):
     """`commands` and `undo_commands` by action; `agents`: ids of those that block and disable, where the step names no host."""
 
-    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]", max_length=2000)]
+    url: HttpUrl
     username: str = Field(min_length=1, max_length=255)
     password: str = Field(min_length=1, max_length=1000)
     ca_pem: str = Field("", max_length=100_000)

@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
-from typing import Annotated, Any
+from typing import Any
 
 import orjson
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from agents.playbooks.actions import http
-from agents.playbooks.actions.contract import ConnectorSettings, Order, Wired
+from agents.playbooks.actions.contract import ConnectorSettings, HttpUrl, Order, Wired
 from agents.playbooks.catalog import ACTIONS
 from agents.playbooks.models import Delivery
 from aurora.errors import AuroraError
@@ -27,7 +27,7 @@ _CHECK_ID = "check"
 
 
 class Settings(ConnectorSettings):
-    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]", max_length=2000)]
+    url: HttpUrl
     secret: str = Field(min_length=16, max_length=1000)
     ca_pem: str = Field("", max_length=100_000, description="An authority of your own; empty: the system's.")
 
