@@ -49,10 +49,10 @@ def _as_it_is(ctx: Any, value: Any) -> bytes:
 
 @schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: Any) -> None:
-    headers = kwargs.get("headers") or {}
-    if "X-API-Key" in headers and not headers.get("Authorization", "Bearer").lower().startswith("bearer "):
-        # A proxy's, say: whatever is no bearer is passed over, and so proves nothing about the key beside it.
-        del headers["Authorization"]
+    for headers in (kwargs.get("headers") or {}, case.headers or {}):
+        # A proxy's, say: what is no bearer is passed over, and so proves nothing about the key beside it.
+        if not headers.get("Authorization", "bearer ").lower().startswith("bearer "):
+            del headers["Authorization"]
     if case.path_parameters and case.path_parameters.get("username") == CALLER:
         case.path_parameters["username"] = ANOTHER
 
@@ -80,7 +80,7 @@ def _was_taken_away(response: Any, case: Any) -> bool:
     agent = requests.get(f"{base}/api/v1/agents/{case.body['agent_type']}", headers=asked, timeout=10).json()
     is_away = agent["breaker"]["state"] != "closed" or agent["transport"] == "a2a" or agent["timeout"] < _ENOUGH_SECONDS
     assert is_away, f"{agent} is there and was said not to be"
-    return "Retry-After" in response.headers
+    return "retry-after" in {name.lower() for name in response.headers}
 
 
 @schemathesis.check

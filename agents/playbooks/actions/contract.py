@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol
@@ -23,6 +24,19 @@ def require_address(url: str) -> str:
 HttpUrl = Annotated[
     str, StringConstraints(pattern=r"^https?://[^\s/]", max_length=2000), AfterValidator(require_address)
 ]
+
+
+def _require_authority(pem: str) -> str:
+    try:
+        if pem:
+            ssl.create_default_context(cadata=pem)
+    except (ssl.SSLError, ValueError, TypeError):
+        raise ValueError("This is no certificate in PEM") from None
+    return pem
+
+
+Pem = Annotated[str, StringConstraints(max_length=100_000), AfterValidator(_require_authority)]
+"""Certificates of authorities that are trusted instead of the system's; empty for the system's."""
 
 
 class ConnectorSettings(BaseModel):

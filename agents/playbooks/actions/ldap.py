@@ -17,7 +17,6 @@ A worker that is killed in between, or an answer that is lost, leaves the row: t
 from __future__ import annotations
 
 import re
-import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
@@ -27,7 +26,7 @@ from django.utils import timezone
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from agents.playbooks.actions import http
-from agents.playbooks.actions.contract import ConnectorSettings, Order, Wired, require_address
+from agents.playbooks.actions.contract import ConnectorSettings, Order, Pem, Wired, require_address
 from agents.playbooks.models import DisabledAccount
 from aurora.errors import Invalid
 from aurora.texts import storable
@@ -67,7 +66,7 @@ class Settings(ConnectorSettings):
     security: Literal["tls", "none"] = Field(
         "tls", description="none: ldap:// without TLS; the password is seen by all."
     )
-    ca_pem: str = Field("", max_length=100_000, description="An authority of your own; empty: the system's.")
+    ca_pem: Pem = Field("", description="An authority of your own; empty: the system's.")
     bind_dn: str = Field(
         min_length=1, max_length=1000, description="Who signs in: a DN, in Active Directory also name@domain."
     )
@@ -101,15 +100,6 @@ class Settings(ConnectorSettings):
     @classmethod
     def _is_an_address(cls, url: str) -> str:
         return require_address(url)
-
-    @field_validator("ca_pem")
-    @classmethod
-    def _is_an_authority(cls, pem: str) -> str:
-        try:
-            ssl.create_default_context(cadata=pem or None)
-        except (ssl.SSLError, ValueError):
-            raise ValueError("This is no certificate in PEM") from None
-        return pem
 
     @model_validator(mode="after")
     def _fits(self) -> Settings:

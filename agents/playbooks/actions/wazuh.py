@@ -12,7 +12,7 @@ import orjson
 from pydantic import Field, StringConstraints
 
 from agents.playbooks.actions import http
-from agents.playbooks.actions.contract import ConnectorSettings, HttpUrl, Order, Wired
+from agents.playbooks.actions.contract import ConnectorSettings, HttpUrl, Order, Pem, Wired
 from aurora.errors import Invalid
 
 SERVES = frozenset({"block_ip", "disable_user", "isolate_host", "run_scan", "collect_forensics"})
@@ -27,7 +27,7 @@ class Settings(ConnectorSettings):
     url: HttpUrl
     username: str = Field(min_length=1, max_length=255)
     password: str = Field(min_length=1, max_length=1000)
-    ca_pem: str = Field("", max_length=100_000)
+    ca_pem: Pem = Field("")
     commands: dict[str, Command] = {"block_ip": "!firewall-drop", "disable_user": "!disable-account"}
     undo_commands: dict[str, Command] = {}
     agents: list[Annotated[str, StringConstraints(pattern=r"^\d{3,10}$")]] = Field([], max_length=1000)

@@ -15,7 +15,7 @@ import orjson
 from pydantic import Field
 
 from agents.playbooks.actions import http
-from agents.playbooks.actions.contract import ConnectorSettings, HttpUrl, Order, Wired
+from agents.playbooks.actions.contract import ConnectorSettings, HttpUrl, Order, Pem, Wired
 from agents.playbooks.catalog import ACTIONS
 from agents.playbooks.models import Delivery
 from aurora.errors import AuroraError
@@ -29,7 +29,7 @@ _CHECK_ID = "check"
 class Settings(ConnectorSettings):
     url: HttpUrl
     secret: str = Field(min_length=16, max_length=1000)
-    ca_pem: str = Field("", max_length=100_000, description="An authority of your own; empty: the system's.")
+    ca_pem: Pem = Field("", description="An authority of your own; empty: the system's.")
 
 
 def act(order: Order, wired: Wired) -> dict[str, Any]:

@@ -361,3 +361,20 @@ def test_what_wazuh_did_for_no_agent_was_not_done(server):
 
 def test_an_action_without_a_command_is_refused(server):
     assert "No command is configured for isolate_host" in _act(_wazuh(server), _order()).error
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"url": "https://[", "secret": "x" * 16},
+        {"url": "https://:0", "secret": "x" * 16},
+        {"url": "https://a.example:99999", "secret": "x" * 16},
+        {"url": "https://a.example", "secret": "x" * 16, "ca_pem": "no certificate"},
+        {"url": "https://a.example", "secret": "x" * 16, "ca_pem": "k\x80\xd9"},
+        {"url": "https://a.example", "secret": 10**16},
+    ],
+)
+def test_settings_that_could_never_work_are_refused_when_they_are_set(given):
+    answer = ApiClient("operator").call("POST", "/connectors", {"name": "hook", "kind": "webhook", "settings": given})
+    assert answer.status_code == 400
+    assert answer.json()["detail"][0]["loc"][:2] == ["body", "settings"]
