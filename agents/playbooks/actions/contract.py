@@ -22,7 +22,9 @@ def require_address(url: str) -> str:
 
 
 HttpUrl = Annotated[
-    str, StringConstraints(pattern=r"^https?://[^\s/]", max_length=2000), AfterValidator(require_address)
+    str,
+    StringConstraints(pattern=r"^https?://[^\s/\x00-\x1f\x7f-\x9f]", max_length=2000),
+    AfterValidator(require_address),
 ]
 
 

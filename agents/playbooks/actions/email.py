@@ -18,13 +18,13 @@ SERVES = frozenset({"notify"})
 SECRETS = frozenset({"password"})
 
 Mailbox = Annotated[
-    str, StringConstraints(pattern=r"^[^@\s<>,;\x00-\x1f\x7f]+@[^@\s<>,;\x00-\x1f\x7f]+$", max_length=254)
+    str, StringConstraints(pattern=r"^[^@\s<>,;\x00-\x1f\x7f-\x9f]+@[^@\s<>,;\x00-\x1f\x7f-\x9f]+$", max_length=254)
 ]
 
 
 class Settings(ConnectorSettings):
-    host: str = Field(max_length=255, pattern=r"^[^\s/@\x00-\x1f\x7f]+$")
-    port: Whole = Field(587, ge=1, le=65535)
+    host: str = Field(max_length=255, pattern=r"^[^\s/@\x00-\x1f\x7f-\x9f]+$")
+    port: Whole = Field(587, ge=1, le=65535, strict=False)  # 587.0 is a whole number to JSON
     security: Literal["starttls", "tls", "none"] = "starttls"
     username: str = Field("", max_length=255)
     password: str = Field("", max_length=1000)

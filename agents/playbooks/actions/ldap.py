@@ -60,8 +60,8 @@ AttributeName = Annotated[str, StringConstraints(pattern=f"^{_ATTRIBUTE}$")]
 class Settings(ConnectorSettings):
     """Where the directory is, who we are there, which of its entries are accounts and how one is disabled."""
 
-    url: Annotated[str, StringConstraints(pattern=r"^ldaps?://[^\s/@?#\x00-\x1f\x7f]+/?$", max_length=2000)] = Field(
-        description="ldaps://HOST, or ldap://HOST, where TLS is begun before anything is said (StartTLS)."
+    url: Annotated[str, StringConstraints(pattern=r"^ldaps?://[^\s/@?#\x00-\x1f\x7f-\x9f]+/?$", max_length=2000)] = (
+        Field(description="ldaps://HOST, or ldap://HOST, where TLS is begun before anything is said (StartTLS).")
     )
     security: Literal["tls", "none"] = Field(
         "tls", description="none: ldap:// without TLS; the password is seen by all."

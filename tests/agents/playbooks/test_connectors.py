@@ -378,3 +378,9 @@ def test_settings_that_could_never_work_are_refused_when_they_are_set(given):
     answer = ApiClient("operator").call("POST", "/connectors", {"name": "hook", "kind": "webhook", "settings": given})
     assert answer.status_code == 400
     assert answer.json()["detail"][0]["loc"][:2] == ["body", "settings"]
+
+
+def test_a_whole_number_may_be_written_with_a_point():
+    settings = {"host": "mail.example", "port": 25.0, "sender": "soc@a.example", "recipients": ["soc@a.example"]}
+    answer = ApiClient("operator").call("POST", "/connectors", {"name": "mail", "kind": "email", "settings": settings})
+    assert (answer.status_code, answer.json()["settings"]["port"]) == (201, 25)
