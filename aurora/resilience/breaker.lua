@@ -69,7 +69,8 @@ if version < known or (version == known and differs) then
   generation, failure_count, forced = tonumber(generation), tonumber(failure_count), forced == '1'
   trips, reopened, ago, ahead = tonumber(trips), tonumber(reopened), tonumber(ago), tonumber(ahead)
   opened_at = ago and now - ago
-  probe_at, wait = ahead and now + ahead, ahead
+  -- A probe that is due already: nothing is waited for any more.
+  probe_at, wait = ahead and now + ahead, ahead and math.max(ahead, 0)
   changed, news = true, true
 end
 

@@ -167,7 +167,7 @@ class BreakerStore:
             was_down, self._is_down = self._is_down, True
             self._retry_at = self._clock() + self._retry_seconds
         if not was_down:
-            log.warning("breaker_store_unreachable", error=repr(error))
+            log.warning("breaker_store_unreachable", error=f"{type(error).__name__}: {error}")
 
     def _note_up(self) -> None:
         with self._lock:
@@ -218,7 +218,7 @@ class BreakerStore:
             try:
                 view = read_view(message["data"])
             except ValueError as error:
-                log.warning("breaker_push_unreadable", error=repr(error))
+                log.warning("breaker_push_unreadable", error=str(error))
                 return
             for member in self._current_members():
                 if member.name == view.name:

@@ -15,6 +15,7 @@ from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 from django.test.utils import override_settings
 from django.urls import reverse
 
+from agents import registry
 from agents.models import Investigation
 from agents.playbooks.models import Approval, AutomationRule, Connector, Delivery, Execution, Playbook
 from aurora import dry_run
@@ -209,6 +210,7 @@ def test_a_playbook_runs_dry_and_its_run_is_kept():
 
 def test_a_breaker_is_left_as_it_is():
     operator = ApiClient("operator")
+    registry.breaker_of(registry.find("threat_intel")).reset()  # earlier tests of this process had it too
     operator.call("POST", "/agents/threat_intel/breaker", {"action": "force_open"})
     assert operator.call("GET", "/agents/threat_intel").json()["breaker"]["state"] == "closed"
 

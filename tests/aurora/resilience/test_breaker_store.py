@@ -373,6 +373,19 @@ def test_after_a_flush_there_is_still_only_one_probe(own_redis, join):
     assert sum(not _is_refused(breaker) for breaker in fleet * 3) == 1
 
 
+def test_flushed_when_a_probe_was_due_it_is_told_again_and_probed(own_redis, join):
+    client = own_redis.client()
+    breaker = join(client, reset=0.0, tick=60.0)
+    fail(breaker, 3)
+    time.sleep(0.01)  # a probe is due, and nobody has asked
+    client.flushall()
+    assert [breaker.snapshot().shared for _ in range(3)] == [True] * 3
+    assert breaker.snapshot().state == "open"
+    with breaker.admit() as probe:
+        probe.succeed()
+    assert join(client).snapshot().state == "closed"
+
+
 def test_a_forgotten_script_is_loaded_again(own_redis, join):
     client = own_redis.client()
     breaker = join(client)
