@@ -53,6 +53,7 @@ class Sign(StrEnum):
     READ_ONLY = "read_only"
     OVERLOADED = "overloaded"
     MISCONFIGURED = "misconfigured"
+    BROKEN = "broken_migration"
 
 
 # Connection exceptions and "cannot connect now" are certain. A session that was ended (57P01, 57P02) may have been ended alone.
@@ -67,6 +68,10 @@ _SIGNS: tuple[tuple[str, Sign], ...] = (
     ("53100", Sign.OVERLOADED),
     ("28", Sign.MISCONFIGURED),
     ("3D000", Sign.MISCONFIGURED),
+    # No table, column or schema of that name: what is there is not what this code was written for.
+    ("42P01", Sign.BROKEN),
+    ("42703", Sign.BROKEN),
+    ("3F000", Sign.BROKEN),
 )
 _NAMES = {"53300": "too_many_connections", "53200": "out_of_memory", "53100": "disk_full", "3D000": "no_such_database"}
 # What refuses a connection says so in words only: libpq keeps the SQLSTATE of a failed one to itself.
@@ -81,7 +86,8 @@ _STATES_IN_WORDS = (
 )
 _NO_SUCH = re.compile(r"FATAL:\s+(database|role) \".*\" does not exist")
 _NAMED_EVERY_SECONDS = 5.0
-_OUTAGES = frozenset({Sign.AWAY, Sign.MAYBE_AWAY, Sign.READ_ONLY, Sign.MISCONFIGURED})
+_OUTAGES = frozenset({Sign.AWAY, Sign.MAYBE_AWAY, Sign.READ_ONLY, Sign.MISCONFIGURED, Sign.BROKEN})
+_NAMED = frozenset({Sign.OVERLOADED, Sign.MISCONFIGURED, Sign.BROKEN})
 _DISK_FULL = "53100"
 
 
@@ -99,7 +105,8 @@ WELL = Standing(is_up=True, is_writable=True)
 
 
 def is_outage(error: BaseException) -> bool:
-    """Whether `error`, of the driver or of Django, means that the server cannot be reached, or can keep nothing: waiting may cure it."""
+    """Whether `error`, of the driver or of Django, means that the server cannot be reached, can keep nothing, or lacks a table of ours:
+    waiting for it, or for its operator, may cure it."""
     if isinstance(error, DatabaseUnavailable):
         return True
     cause = error.__cause__ if isinstance(error, DatabaseError) else error
@@ -171,7 +178,7 @@ class Availability:
         state = _state_of(error.__cause__ or error)
         if sign is Sign.NOTHING or isinstance(error, DatabaseUnavailable):
             return
-        if sign in (Sign.OVERLOADED, Sign.MISCONFIGURED):
+        if sign in _NAMED:
             self._name(_NAMES.get(state, sign.value), state, error)
         if sign is Sign.READ_ONLY:
             self._change(Standing(is_up=True, is_writable=False, since=datetime.now(UTC), reason="read-only"))
