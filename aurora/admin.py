@@ -263,19 +263,11 @@ class UserAdmin(MakingAdmin):
         ),
     )
     record_icon = "person"
-    record_facts = (
-        "username",
-        "first_name",
-        "last_name",
-        "email",
-        "is_active",
-        "is_staff",
-        "date_joined",
-        "last_login",
-    )
-    list_display = ("username", "role", "email", "is_active", "signed_in")
+    # An account has no address and no other name: nothing here asks for them or writes to them.
+    record_facts = ("username", "is_active", "is_staff", "date_joined", "last_login")
+    list_display = ("username", "role", "is_active", "signed_in")
     list_filter = ("is_active", "groups")
-    search_fields = ("username", "email", "first_name", "last_name")
+    search_fields = ("username",)
     ordering = ("username",)
 
     form_class = AccountForm

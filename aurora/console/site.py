@@ -6,15 +6,18 @@ from functools import wraps
 from http import HTTPStatus
 from typing import Any
 
+from django.contrib.auth import update_session_auth_hash
+from django.contrib.auth.views import PasswordChangeView
 from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
+from unfold.forms import AdminOwnPasswordChangeForm
 from unfold.sites import UnfoldAdminSite
 
 from aurora.bus import control
 from aurora.console import overview, previews
-from aurora.identity import credentials
+from aurora.identity import accounts, credentials
 from aurora.rest.auth import actor_of
 
 # unfold's Alpine compiles the expressions of its templates ('unsafe-eval') and sets styles inline; scripts inline or from elsewhere never run,
@@ -70,6 +73,11 @@ class Console(UnfoldAdminSite):
         _set_policy(response)
         return response
 
+    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        context = {**self.each_context(request), **(extra_context or {})}
+        done = reverse("admin:password_change_done", current_app=self.name)
+        return _OwnPassword.as_view(success_url=done, extra_context=context)(request)
+
     def app_index(self, request: HttpRequest, app_label: str, extra_context: dict[str, Any] | None = None) -> Any:
         """Django's bare list of an app's models; the sidebar has them all, and the overview more."""
         return HttpResponseRedirect(reverse("admin:index", current_app=self.name))
@@ -87,6 +95,17 @@ class Console(UnfoldAdminSite):
         figures = [figure for part in parts for figure in part.figures]
         panels = [panel for part in parts for panel in part.panels]
         return super().index(request, {"figures": figures, "panels": panels, **(extra_context or {})})
+
+
+class _OwnPassword(PasswordChangeView):
+    """Django's page, whose change is the product's verb."""
+
+    form_class = AdminOwnPasswordChangeForm
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        user = accounts.change_own_password(password=form.cleaned_data["new_password1"], actor=actor_of(self.request))
+        update_session_auth_hash(self.request, user)  # this sign-in alone outlives it
+        return HttpResponseRedirect(self.get_success_url())
 
 
 def _set_policy(response: HttpResponseBase) -> None:

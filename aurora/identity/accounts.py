@@ -82,6 +82,21 @@ def edit_account(*, username: str, changes: dict[str, Any], actor: Actor) -> Use
     return user
 
 
+def change_own_password(*, password: str, actor: Actor) -> User:
+    """A new password for the account of `actor` itself, who has just proved the old one; ends whatever the account has opened. Raises Missing, Invalid."""
+    with transaction.atomic():
+        user = User.objects.select_for_update().filter(pk=actor.user_id).first()
+        if user is None:
+            raise Missing
+        _check_password(password, user)
+        user.set_password(password)
+        user.save(update_fields=["password"])
+        _sign_out_everywhere(user)
+        control.rights_changed(user_id=user.pk)
+        audit.record(actor, "user.edited", user, after={"password": "changed"})
+    return user
+
+
 def delete_account(*, username: str, actor: Actor) -> None:
     """Removes an account. Raises Denied, Missing, Conflict for the last admin."""
     actor.require("users:manage")

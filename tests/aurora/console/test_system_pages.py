@@ -6,10 +6,12 @@ import re
 
 import pytest
 from django.contrib.auth.models import User
+from django.http import HttpResponse
+from django.test import Client
 
 from aurora.identity import api_keys
 from aurora.models import ApiKey, AuditEntry, DeadLetter, OutboxEvent
-from tests.cast import ADMIN, make_user
+from tests.cast import ADMIN, PASSWORD, ApiClient, make_user
 from tests.console_pages import signed_in, text_of
 
 pytestmark = pytest.mark.django_db
@@ -204,6 +206,34 @@ def test_an_account_is_deleted_by_its_verb():
     user, url = _account("viewer")
     signed_in("admin").post(f"{url}/delete/")
     assert not User.objects.filter(pk=user.pk).exists()
+
+
+def _own_password(browser: Client, old: str = PASSWORD, new: str = "another-long-pass-7") -> HttpResponse:
+    form = {"old_password": old, "new_password1": new, "new_password2": new}
+    return browser.post("/admin/password_change/", form, follow=True)
+
+
+def test_whoever_changes_their_own_password_stays_signed_in_here_alone_and_the_trail_has_it():
+    here, elsewhere = signed_in("viewer"), Client()
+    user = User.objects.get(pk=here.session["_auth_user_id"])
+    elsewhere.force_login(user)
+    token = ApiClient().call("POST", "/auth/token", {"username": user.username, "password": PASSWORD}).json()
+    assert "successful" in text_of(_own_password(here))
+    entry = AuditEntry.objects.latest("at")
+    told = (entry.action, entry.actor, entry.target_id, entry.after)
+    assert told == ("user.edited", user.username, str(user.pk), {"password": "changed"})
+    assert here.get("/admin/").status_code == 200
+    assert elsewhere.get("/admin/").status_code == 302
+    again = ApiClient().call("POST", "/auth/refresh", {"refresh_token": token["refresh_token"]})
+    assert again.status_code == 401
+
+
+@pytest.mark.parametrize(("old", "new"), [("not-it-at-all-9", "another-long-pass-7"), (PASSWORD, "xq7~")])
+def test_a_password_is_not_changed_without_the_old_one_or_to_one_that_is_refused(old, new):
+    browser = signed_in("viewer")
+    assert "successful" not in text_of(_own_password(browser, old, new))
+    assert User.objects.get(pk=browser.session["_auth_user_id"]).check_password(PASSWORD)
+    assert not AuditEntry.objects.filter(action="user.edited").exists()
 
 
 def test_the_role_that_an_account_has_is_the_chosen_one():
