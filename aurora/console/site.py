@@ -73,7 +73,7 @@ class Console(UnfoldAdminSite):
         _set_policy(response)
         return response
 
-    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         context = {**self.each_context(request), **(extra_context or {})}
         done = reverse("admin:password_change_done", current_app=self.name)
         return _OwnPassword.as_view(success_url=done, extra_context=context)(request)

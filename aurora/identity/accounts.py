@@ -85,9 +85,7 @@ def edit_account(*, username: str, changes: dict[str, Any], actor: Actor) -> Use
 def change_own_password(*, password: str, actor: Actor) -> User:
     """A new password for the account of `actor` itself, who has just proved the old one; ends whatever the account has opened. Raises Missing, Invalid."""
     with transaction.atomic():
-        user = User.objects.select_for_update().filter(pk=actor.user_id).first()
-        if user is None:
-            raise Missing
+        user = _locked(actor.name)
         _check_password(password, user)
         user.set_password(password)
         user.save(update_fields=["password"])

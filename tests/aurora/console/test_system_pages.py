@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.http import HttpResponse
 from django.test import Client
 
 from aurora.identity import api_keys
@@ -208,7 +208,7 @@ def test_an_account_is_deleted_by_its_verb():
     assert not User.objects.filter(pk=user.pk).exists()
 
 
-def _own_password(browser: Client, old: str = PASSWORD, new: str = "another-long-pass-7") -> HttpResponse:
+def _own_password(browser: Client, old: str = PASSWORD, new: str = "another-long-pass-7") -> Any:
     form = {"old_password": old, "new_password1": new, "new_password2": new}
     return browser.post("/admin/password_change/", form, follow=True)
 
