@@ -36,10 +36,10 @@ def integer(name: str, default: int, *, minimum: int = 1, maximum: int = 2**31 -
 
 
 def seconds(name: str, default: float) -> float:
-    """A positive number of seconds."""
+    """A positive number of seconds, a year at most: clocks have an end, and no wait of ours is meant to reach it."""
     value = text(name, str(default))
-    if not re.fullmatch(r"\d+(\.\d+)?", value) or float(value) <= 0:
-        raise ImproperlyConfigured(f"{name}={value!r}: expected a positive number of seconds")
+    if not re.fullmatch(r"\d+(\.\d+)?", value) or not 0 < float(value) <= 31_536_000:
+        raise ImproperlyConfigured(f"{name}={value!r}: expected a positive number of seconds, a year at most")
     return float(value)
 
 

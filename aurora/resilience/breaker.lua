@@ -37,7 +37,8 @@ if held then
   version, status, generation, failure_count, forced, opened_at, probe_at, wait, trips, reopened,
     successes, failures, rejected, window, last_error = string.match(held, '^(%d+)\n([%a-]+)\n(%d+)\n(%d+)\n([01])\n(%d*)\n(%d*)\n(%d*)\n' ..
       '(%d+)\n(%d+)\n(%d+)\n(%d+)\n(%d+)([^\n]*)\n(.*)$')
-  if not version then return redis.error_reply('not the state of a breaker') end
+end
+if version then
   version, generation, failure_count, forced = tonumber(version), tonumber(generation), tonumber(failure_count), forced == '1'
   if status == 'closed' then
     opened_at, probe_at, wait = nil, nil, nil
@@ -45,6 +46,7 @@ if held then
     opened_at, probe_at, wait = tonumber(opened_at), tonumber(probe_at), tonumber(wait)
   end
 else
+  -- Never used, flushed, or overwritten by somebody with what is no state: then it is written anew, for it would stay unreadable for ever.
   version, status, generation, failure_count, forced, trips, reopened = 0, 'closed', 0, 0, false, 0, 0
   successes, failures, rejected, window, last_error = 0, 0, 0, '', ''
 end
@@ -68,9 +70,10 @@ if version < known or (version == known and differs) then
     string.match(ARGV[7], '^([%a-]+)\n(%d+)\n(%d+)\n([01])\n(%-?%d*)\n(%-?%d*)\n(%d+)\n(%d+)\n(.*)$')
   generation, failure_count, forced = tonumber(generation), tonumber(failure_count), forced == '1'
   trips, reopened, ago, ahead = tonumber(trips), tonumber(reopened), tonumber(ago), tonumber(ahead)
-  opened_at = ago and now - ago
-  -- A probe that is due already: nothing is waited for any more.
-  probe_at, wait = ahead and now + ahead, ahead and math.max(ahead, 0)
+  -- No time lies before Redis's clock began: one that was started without the time of day tells the epoch. For a probe that is due already
+  -- nothing is waited any more.
+  opened_at = ago and math.max(now - ago, 0)
+  probe_at, wait = ahead and math.max(now + ahead, 0), ahead and math.max(ahead, 0)
   changed, news = true, true
 end
 
@@ -78,6 +81,8 @@ end
 if probe_at and wait and probe_at > now + wait then
   probe_at, changed, news = now + wait, true, true
 end
+-- And nothing has opened in the future.
+if opened_at and opened_at > now then opened_at = now end
 
 local before, before_forced = status, forced
 
@@ -111,10 +116,11 @@ local function count(calls, failed, slow)
   local all_calls, all_failed, all_slow = calls, failed, slow
   for at, c, f, s in string.gmatch(window, ';(%d+),(%d+),(%d+),(%d+)') do
     at, c, f, s = tonumber(at), tonumber(c), tonumber(f), tonumber(s)
-    if at > slot - 10 then
+    -- One of the future is of a clock set back since, or of slots of another length: it would never get too old.
+    if at > slot - 10 and at <= slot then
       all_calls, all_failed, all_slow = all_calls + c, all_failed + f, all_slow + s
-      if at >= slot then
-        slot, calls, failed, slow = at, calls + c, failed + f, slow + s
+      if at == slot then
+        calls, failed, slow = calls + c, failed + f, slow + s
       else
         rows[#rows + 1] = string.format(';%d,%d,%d,%d', at, c, f, s)
       end

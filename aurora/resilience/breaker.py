@@ -96,6 +96,7 @@ class Breaker:
         self._state = State()
         self._version = 0
         self._differs = False
+        self._owed: Kind | None = None  # what an operator ordered while this process was alone
         self._is_joined = store is None
         self._is_shared = False
         self._totals = Counts()
@@ -293,7 +294,23 @@ class Breaker:
     def _order(self, kind: Kind) -> None:
         if not self._is_joined:
             self._join()
+        self._owed = None
         self._apply(Event(kind))
+        if self._store is not None and not self._is_shared:
+            self._owed = kind
+
+    def _deliver(self) -> None:
+        """Give the store the order that it owes. Another process may have come back first, with what happened there: an operator's word goes
+        before that, so it is not merely told as a state."""
+        with self._lock:
+            kind, self._owed = self._owed, None
+        if kind is None:
+            return
+        step = self._ask(Event(kind))
+        if step is None:
+            self._owed = self._owed or kind
+        elif step.is_transition:
+            self._announce(step)
 
     def _apply(self, event: Event) -> Step:
         if self._settings.conditions is not None and event.kind in _COUNTED:
@@ -329,6 +346,8 @@ class Breaker:
         """What the store did with `event`; None when this process is on its own."""
         if self._store is None:
             return None
+        if self._owed is not None:
+            self._deliver()
         with self._lock:
             known = Known(self._version, self._state.shifted(-self._clock()), self._differs)
             counts = Counts(self._successes.take(), self._failures.take(), self._rejected.take())

@@ -1,5 +1,5 @@
-"""One breaker for every process: its state in a Redis hash, changed by one Lua call, pushed to all who hold
-it.
+"""One breaker for every process: its state as a text in Redis, changed by one Lua call, pushed to all who
+hold it.
 
 A store is one per process. `ask` costs one round trip and is called only when something may change. One
 daemon thread per store listens for the changes that other processes make, reads every state again whenever it

@@ -49,12 +49,12 @@ class Conditions:
         return not (self.failure_rate or self.slow_rate)
 
     def added(self, window: Window, now: float, *, calls: int, failures: int = 0, slow: int = 0) -> Window:
-        """The window with these calls in the slot of `now`, without what is too old."""
+        """The window with these calls in the slot of `now`, without what is too old, or was counted in slots of another length."""
         slot = math.floor(now / (self.seconds / SLOTS))
-        kept = [row for row in window if slot - SLOTS < row[0]]
-        if kept and kept[-1][0] >= slot:
-            last = kept.pop()
-            slot, calls, failures, slow = last[0], calls + last[1], failures + last[2], slow + last[3]
+        kept = [row for row in window if slot - SLOTS < row[0] <= slot]
+        if kept and kept[-1][0] == slot:
+            _, *last = kept.pop()
+            calls, failures, slow = calls + last[0], failures + last[1], slow + last[2]
         return (*kept, (slot, calls, failures, slow))
 
     def are_met(self, window: Window) -> bool:

@@ -31,6 +31,13 @@ def test_a_number_that_is_none_is_refused_with_its_name(monkeypatch, text):
         env.integer("AURORA_X", 1)
 
 
+@pytest.mark.parametrize("text", ["0", "-1", "1e9", "nan", "31536000.1", "9" * 400])
+def test_seconds_that_no_clock_could_bear_are_refused_with_their_name(monkeypatch, text):
+    monkeypatch.setenv("AURORA_X", text)
+    with pytest.raises(ImproperlyConfigured, match="AURORA_X"):
+        env.seconds("AURORA_X", 1)
+
+
 def test_a_word_outside_of_the_choice_is_refused(monkeypatch):
     monkeypatch.setenv("AURORA_X", "prod")
     with pytest.raises(ImproperlyConfigured, match="local, production"):

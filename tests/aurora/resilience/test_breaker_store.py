@@ -313,6 +313,30 @@ def test_what_happened_here_while_redis_was_away_reaches_the_others_when_it_is_b
     assert two.snapshot().last_error == "TimeoutError: no answer"
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+def test_what_an_operator_ordered_while_redis_was_away_holds_whoever_comes_back_first(own_redis, join, is_first):
+    one, two = join(own_redis.client(), tick=60.0), join(own_redis.client(), tick=60.0)
+    own_redis.kill()
+    fail(one)
+    two.force_open()
+    own_redis.start()
+    for breaker in [two, one] if is_first else [one, two]:
+        until(lambda breaker=breaker: breaker.snapshot().shared)
+    assert one.snapshot().is_forced
+    assert two.snapshot().is_forced
+
+
+def test_an_order_is_given_once(own_redis, join):
+    one, two = join(own_redis.client()), join(own_redis.client())
+    own_redis.kill()
+    one.force_open()
+    own_redis.start()
+    until(lambda: two.snapshot().is_forced)
+    two.reset()
+    assert one.snapshot().state == "closed"
+    assert two.snapshot().state == "closed"
+
+
 def test_once_rejoined_a_process_only_reads(own_redis, join):
     client = own_redis.client()
     breaker = join(client)
@@ -396,12 +420,12 @@ def test_a_forgotten_script_is_loaded_again(own_redis, join):
 
 
 @pytest.mark.parametrize("mine", ["mine", "", "1\nopen", "\n" * 13])
-def test_a_key_that_somebody_overwrote_makes_it_a_local_breaker(redis_client, join, mine):
-    redis_client.set(KEY, mine)
+def test_a_state_that_somebody_overwrote_is_told_again(redis_client, join, mine):
     breaker = join(redis_client)
     fail(breaker, 3)
-    assert refuses(breaker)
-    assert breaker.snapshot().shared is False
+    redis_client.set(KEY, mine)
+    assert breaker.snapshot().shared
+    assert join(redis_client).snapshot().state == "open"
 
 
 def test_a_push_that_nobody_can_read_harms_nobody(redis_client, join):
