@@ -56,7 +56,6 @@ def investigation_page(investigation: Investigation) -> dict[str, Any]:
 
 def agent_page(agent: Agent, live: Mapping[str, Any]) -> dict[str, Any]:
     """Configuration beside live state; `live` is `agents.registry.describe`, contract §5."""
-    breaker = live["breaker"]
     latest, is_shared = calls.latest(agent.agent_type)
     return {
         "facts": [
@@ -74,6 +73,16 @@ def agent_page(agent: Agent, live: Mapping[str, Any]) -> dict[str, Any]:
             ("Updated", widgets.when(agent.updated_at)),
         ],
         "health": live["health"],
+        **breaker_box(live["breaker"]),
+        "recent": list(_recent_steps(agent)),
+        "calls": latest,
+        "are_calls_shared": is_shared,
+    }
+
+
+def breaker_box(breaker: Mapping[str, Any]) -> dict[str, Any]:
+    """What the templates of a breaker show, whatever it stands before; `breaker` is the contract's object."""
+    return {
         "breaker": breaker,
         "breaker_label": f"Breaker {breaker['state']}",
         "breaker_facts": [
@@ -81,9 +90,6 @@ def agent_page(agent: Agent, live: Mapping[str, Any]) -> dict[str, Any]:
             ("Next probe", widgets.when(_moment(breaker["next_probe_at"]))),
             ("Last error", breaker["last_error"] or widgets.NOTHING),
         ],
-        "recent": list(_recent_steps(agent)),
-        "calls": latest,
-        "are_calls_shared": is_shared,
     }
 
 

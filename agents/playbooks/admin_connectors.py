@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from agents import pages
 from agents.playbooks import connector_forms, connectors, deliveries
 from agents.playbooks.models import Connector, Delivery
 from aurora.actors import Actor
@@ -106,8 +107,7 @@ class ConnectorAdmin(MakingAdmin):
             **context,
             "facts": [("Serves", served), *context["facts"]],
             "settings": told + [(connector_forms.label_of(name), "set, never shown") for name in live["secrets"]],
-            "breaker": live["breaker"],
-            "breaker_label": f"Breaker {live['breaker']['state']}",
+            **pages.breaker_box(live["breaker"]),
             "is_webhook": row.kind == "webhook",
             "deliveries": [(sent, delivery_badge(sent)) for sent in row.deliveries.defer("body")[:DELIVERIES_SHOWN]],
         }

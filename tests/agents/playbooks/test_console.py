@@ -8,7 +8,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 
-from agents.playbooks import approvals, authoring, executions
+from agents.playbooks import approvals, authoring, connectors, executions
 from agents.playbooks.models import Approval, ApprovalLink, Connector, Execution, Playbook
 from agents.playbooks.states import ConnectorKind
 from aurora.identity.credentials import actor_from_user
@@ -143,6 +143,16 @@ def test_a_connector_is_tested_by_a_press_which_says_what_came_of_it():
 
 EMAIL = {"kind": "email", "name": "mail", "settings.host": "mail.corp.example", "settings.port": "25"}
 EMAIL |= {"settings.security": "starttls", "settings.sender": "soc@corp.example", "settings.password": "hush-hush-hush"}
+
+
+def test_a_connectors_page_shows_its_breaker_as_an_agents_does():
+    connector = Connector.objects.get(name="blocklist")
+    breaker = connectors.breaker_of(connector)
+    breaker.force_open()
+    shown = text_of(signed_in("operator").get(f"/admin/agents/connector/{connector.pk}/change/"))
+    breaker.reset()
+    for part in ("shared by all processes · held by an operator", "Next probe", "opens at 3"):
+        assert part in shown
 
 
 def test_a_connector_is_added_from_a_form_of_its_kind():
