@@ -21,13 +21,15 @@ from agents.states import Transport
 from agents.subject import subject_of
 from aurora.errors import AuroraError, Conflict, Denied, Invalid, Missing, Unavailable
 from aurora.resilience.availability import is_outage
-from aurora.resilience.breaker import BreakerOpen
+from aurora.resilience.breaker import Breaker, BreakerOpen
 from aurora.resilience.bulkhead import Bulkhead, Bulkheads
 from aurora.resilience.metrics import REFUSALS
 from aurora.resilience.retry import RetryBudgets, retry_call
 
 QUEUE_SECONDS = 5.0
 """How long a caller waits for a place when all are taken; as many may wait as there are places."""
+RETRY_SECONDS = 5.0
+"""When to come back after a failure that has not opened the breaker."""
 LONGEST_SECONDS = 840.0
 """All attempts of one dispatch together, however they are configured: below the time after which a worker loses its task."""
 
@@ -49,9 +51,9 @@ class Dispatched:
 class AgentFailed(Unavailable):
     """No attempt succeeded. The sentence is the contract's; `reason` says what happened, for logs and the investigation."""
 
-    def __init__(self, error: BaseException) -> None:
+    def __init__(self, error: BaseException, *, retry_after: float) -> None:
         self.reason = _told(error)
-        super().__init__("Agent service unavailable")
+        super().__init__("Agent service unavailable", retry_after=retry_after)
 
 
 @dataclass(slots=True)
@@ -101,7 +103,7 @@ def dispatch_from(place: Place, *, task: Task, think: Think) -> Dispatched:
         attempts.note("declined" if is_declined else "failed", error)
         if is_declined or is_outage(error):
             raise
-        raise AgentFailed(error) from error
+        raise AgentFailed(error, retry_after=attempts.breaker.retry_after or RETRY_SECONDS) from error
     duration_ms = attempts.note("answered")
     return Dispatched(output, attempts.made, duration_ms)
 
@@ -132,7 +134,8 @@ class _Attempts:
             attempts=settings.RETRY_ATTEMPTS,
             base_seconds=settings.RETRY_BASE_SECONDS,
             deadline=self._deadline,
-            should_retry=lambda error: not is_outage(error),
+            # A breaker that has opened meanwhile would refuse after the wait: then nobody needs to wait.
+            should_retry=lambda error: not is_outage(error) and not self.breaker.retry_after,
             on_failure=self._failed,
             budget=_budgets.of(agent.agent_type),
         )
@@ -154,13 +157,17 @@ class _Attempts:
         return round(seconds * 1000, 2)
 
     @property
+    def breaker(self) -> Breaker:
+        return registry.breaker_of(self.place.agent)
+
+    @property
     def _deadline(self) -> float:
-        whole = registry.timeout_of(self.place.agent) * settings.RETRY_ATTEMPTS
-        return self.began + min(whole, LONGEST_SECONDS)
+        """The time of all attempts and of the waits between them. An attempt cut short would speak against an agent that kept its time."""
+        attempts = settings.RETRY_ATTEMPTS
+        waits = settings.RETRY_BASE_SECONDS * (2.0 ** (attempts - 1) - 1)
+        return self.began + min(registry.timeout_of(self.place.agent) * attempts + waits, LONGEST_SECONDS)
 
     def _attempt(self) -> Output:
-        permit_to_try = registry.breaker_of(self.place.agent).call
-
         def call() -> Output:
             self.made += 1
             let_go()
@@ -169,7 +176,7 @@ class _Attempts:
                 self.place, self.task, self.think, max(min(registry.timeout_of(self.place.agent), left), 0.001)
             )
 
-        return permit_to_try(call)
+        return self.breaker.call(call)
 
     def _failed(self, number: int, error: BaseException) -> None:
         self.latest = error

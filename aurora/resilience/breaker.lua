@@ -13,7 +13,8 @@
 --
 -- Every failure waits for this script, so it makes few calls and few tables.
 
-local held = redis.call('GET', KEYS[1])
+local held = redis.pcall('GET', KEYS[1])
+if type(held) == 'table' then held = nil end -- no text at all
 local event, call = ARGV[1], tonumber(ARGV[2])
 local known, differs = tonumber(ARGV[5]), ARGV[6] == '1'
 

@@ -162,6 +162,14 @@ class Breaker:
                 self._successes.tell()
                 self._keep(self._state)
 
+    @property
+    def retry_after(self) -> float:
+        """Seconds until the next call may be admitted, by what is known here; 0 while closed, and when a probe is due."""
+        state = self._state
+        if state.status is CLOSED:
+            return 0.0
+        return min(max(state.probe_at - self._clock(), 0.0), self._settings.longest_open)
+
     def snapshot(self) -> BreakerSnapshot:
         """The breaker as it is now; with a store, one round trip, which also writes this process's counts."""
         if not self._is_joined:

@@ -285,11 +285,21 @@ def test_a_query_of_an_analysis_that_is_given_up_is_cancelled(monkeypatch, setti
 
 def test_the_deadline_covers_all_attempts(monkeypatch, settings):
     settings.RETRY_ATTEMPTS, settings.RETRY_BASE_SECONDS = 3, 10
+    monkeypatch.setattr(dispatch, "LONGEST_SECONDS", 1.0)
     monkeypatch.setitem(ANALYSES, TYPE, _broken)
-    Agent.objects.filter(pk=TYPE).update(timeout=1.0)
     with pytest.raises(dispatch.AgentFailed):
         send()
     assert calls.latest(TYPE)[0][0].attempts == 1
+
+
+def test_each_attempt_has_the_whole_time_of_the_agent(monkeypatch, settings, caplog):
+    settings.RETRY_BASE_SECONDS = 0.2
+    monkeypatch.setitem(ANALYSES, TYPE, lambda _task, _think: threading.Event().wait(0.5))
+    Agent.objects.filter(pk=TYPE).update(timeout=0.1, max_concurrency=8)
+    with pytest.raises(dispatch.AgentFailed):
+        send()
+    logged = [record.msg for record in caplog.records if "agent_dispatch_failed" in str(record.msg)]
+    assert [entry["error"] for entry in logged] == ["TimeoutError: no answer within 0.1 s"] * 3
 
 
 def test_a_disabled_agent_is_a_conflict():
@@ -311,11 +321,20 @@ def test_the_last_calls_are_kept_by_all_processes_together(remote):
 def test_a_call_whose_failure_opened_the_breaker_is_kept_with_that_failure(monkeypatch):
     Agent.objects.filter(agent_type=TYPE).update(failure_threshold=1)
     monkeypatch.setitem(ANALYSES, TYPE, _broken)
-    with pytest.raises(BreakerOpen):
+    with pytest.raises(dispatch.AgentFailed):
         send()
     [kept], _ = calls.latest(TYPE)
     assert (kept.outcome, kept.attempts) == ("failed", 1)
     assert "fell over" in kept.error
+
+
+def test_who_opened_the_breaker_waits_for_no_refusal_and_says_when_it_is_probed(monkeypatch, settings):
+    settings.RETRY_BASE_SECONDS = 60
+    Agent.objects.filter(agent_type=TYPE).update(failure_threshold=1, reset_timeout=77.0)
+    monkeypatch.setitem(ANALYSES, TYPE, _broken)
+    with pytest.raises(dispatch.AgentFailed) as failed:
+        send()
+    assert 70 < failed.value.retry_after <= 77
 
 
 def test_only_the_last_fifty_calls_are_kept():

@@ -428,6 +428,14 @@ def test_a_state_that_somebody_overwrote_is_told_again(redis_client, join, mine)
     assert join(redis_client).snapshot().state == "open"
 
 
+def test_a_key_that_somebody_made_a_list_is_no_obstacle(redis_client, join):
+    redis_client.lpush(KEY, "mine")
+    breaker = join(redis_client)
+    fail(breaker, 3)
+    assert breaker.snapshot().shared
+    assert join(redis_client).snapshot().state == "open"
+
+
 def test_a_push_that_nobody_can_read_harms_nobody(redis_client, join):
     one, two = join(redis_client), join(redis_client)
     channel = one._store._channel if one._store else ""
