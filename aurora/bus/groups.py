@@ -1,15 +1,20 @@
 """One consumer of one group on one stream: the Redis commands, and what Redis leaves to its users.
 
 A group is made at the stream's beginning, again whenever Redis says that it is gone (FLUSHALL, a server restarted empty). Redis redelivers
-nothing by itself: an entry comes again when some consumer takes it over (`claim`).
+nothing by itself: an entry comes again when some consumer takes it over (`claim`), after the claim time; sooner only when it is known that who had
+it is dead (`release_dead`).
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import hashlib
 import os
 import secrets
 import socket
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import redis
@@ -36,7 +41,7 @@ class GroupConsumer:
     def __init__(self, *, stream: str, group: str, claim_seconds: float) -> None:
         self.stream, self.group = stream, group
         self._key = clients.key(stream)
-        self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self.name = consumer_name(os.getpid())
         self._claim_ms = max(1, int(claim_seconds * 1000))
         self._cursor = _START
         self._commands: Client = clients.client(clients.Purpose.COMMAND)
@@ -82,6 +87,28 @@ class GroupConsumer:
         ours = [entry for entry in entries if entry.entry_id not in in_hand]
         self._release(ours, idle_ms=0)
         return ours
+
+    def release_dead(self) -> None:
+        """Lets others take at once what consumers had in hand whose processes are known to have died: those of this machine.
+
+        Their deliveries count. What somebody has taken over since it was looked at is left alone, by its idle time.
+        """
+        for consumer in self._in_group(lambda: self._commands.xinfo_consumers(self._key, self.group)):
+            name = consumer["name"].decode()
+            if consumer["pending"] and _has_died(name):
+                rows = self._commands.xpending_range(
+                    self._key, self.group, min="-", max="+", count=consumer["pending"], consumername=name
+                )
+                with self._commands.pipeline(transaction=False) as pipeline:
+                    for row in rows:
+                        idle, ids = row["time_since_delivered"], [row["message_id"]]
+                        pipeline.xclaim(
+                            self._key, self.group, self.name, idle, ids, idle=max(idle, self._claim_ms), justid=True
+                        )
+                    pipeline.execute()
+                log.info(
+                    "dead_consumer_released", stream=self.stream, group=self.group, consumer=name, entries=len(rows)
+                )
 
     def begin(self, entry: Entry) -> None:
         """Counts the delivery of an entry that was taken over."""
@@ -157,6 +184,34 @@ class GroupConsumer:
     def _count(self, commands: Client, entry: Entry, *, deliveries: int, idle_ms: int) -> None:
         ids = [entry.entry_id]
         commands.xclaim(self._key, self.group, self.name, 0, ids, idle=idle_ms, retrycount=deliveries, justid=True)
+
+
+def consumer_name(pid: int) -> str:
+    """A new consumer's name: whose it is, told so that other processes of its machine can tell whether that one lives."""
+    return f"{socket.gethostname()}:{pid}:{_pid_space()}:{secrets.token_hex(4)}"
+
+
+@functools.cache
+def _pid_space() -> str:
+    """Within which a process id means one process: this boot of this machine, this container on it. Empty where the kernel does not say."""
+    with contextlib.suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+        return hashlib.sha256(f"{boot}{os.readlink('/proc/self/ns/pid')}".encode()).hexdigest()[:8]
+    return ""
+
+
+def _has_died(name: str) -> bool:
+    """Whether the process that named this consumer is known to be dead. False in doubt, as when another has its id by now."""
+    try:
+        _, pid, space, _ = name.rsplit(":", 3)
+        if not space or space != _pid_space():
+            return False
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except (ValueError, OverflowError, OSError):  # no name of ours; somebody else's process
+        return False
+    return False
 
 
 _START = "0-0"

@@ -66,6 +66,7 @@ class Pump:
         self._concurrency, self._capacity, self._timeout = concurrency, concurrency + prefetch, timeout
         self._tick_seconds = min(LONGEST_TICK_SECONDS, claim_seconds / 3)
         self._next_tick = 0.0
+        self._has_released_dead = False
         self._redis = Backoff("redis", consumer.group)
         self._lock = threading.Lock()
         self._held: dict[str, float] = {}
@@ -119,6 +120,9 @@ class Pump:
             self._paused()
             self._acknowledge()
             self._extend_leases()
+            if not self._has_released_dead:  # whoever was here before us, and whom the supervisor replaced by us
+                self._consumer.release_dead()
+                self._has_released_dead = True
             is_more_to_claim = self._take_over()
             self._next_tick = time.monotonic() + (0 if is_more_to_claim else self._tick_seconds)
         remaining = max(0.0, self._next_tick - time.monotonic())

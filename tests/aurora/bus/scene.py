@@ -14,7 +14,7 @@ from django.db import transaction
 
 from aurora.bus import keeping, outbox, postgres, relay, streams
 from aurora.bus import redis as clients
-from aurora.bus.groups import Entry, GroupConsumer
+from aurora.bus.groups import Entry, GroupConsumer, consumer_name
 from aurora.bus.streams import Message
 from aurora.bus.worker import Worker, _Settler
 from aurora.models import AuditEntry
@@ -118,9 +118,12 @@ def pending(client: streams.Client, group: str = Noting.group) -> list[dict[str,
     return entries
 
 
-def dead_consumer(group: str = Noting.group) -> tuple[GroupConsumer, list[Entry]]:
-    """A consumer that was given everything and then died."""
+def dead_consumer(
+    group: str = Noting.group, *, pid: int | None = None, name: str = ""
+) -> tuple[GroupConsumer, list[Entry]]:
+    """A consumer that was given everything and then died; with `pid`, of that process and not of ours."""
     consumer = GroupConsumer(stream=STREAM, group=group, claim_seconds=settings.BUS_CLAIM_SECONDS)
+    consumer.name = name or (consumer.name if pid is None else consumer_name(pid))
     return consumer, consumer.read(count=1_000, block_ms=1)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
 import threading
 from functools import partial
 from typing import Any
@@ -9,6 +12,7 @@ from typing import Any
 import pytest
 import redis
 
+from aurora.bus.groups import consumer_name
 from aurora.bus.streams import Message
 from aurora.models import DeadLetter
 from tests.aurora.bus.conftest import MAX_DELIVERIES
@@ -59,6 +63,52 @@ def test_a_consumer_that_died_between_handling_and_acknowledging_leaves_one_effe
     until(lambda: is_finished(redis_client))
     assert effects() == {event_id: 1}
     assert not worker.seen
+
+
+def _dead_pid() -> int:
+    with subprocess.Popen(["/bin/true"]) as process:
+        process.wait()
+        return process.pid
+
+
+def test_what_a_dead_process_of_this_machine_had_is_taken_without_waiting_for_the_claim_time(
+    start, redis_client, settings, events
+):
+    settings.BUS_CLAIM_SECONDS = 600.0
+    ids = [publish(redis_client) for _ in range(3)]
+    dead_consumer(pid=_dead_pid())
+    worker = Noting()
+    start(worker)
+    until(lambda: is_finished(redis_client))
+    assert [message.id for message in worker.seen] == ids
+    assert [line["entries"] for line in events("dead_consumer_released")] == [3]
+
+
+def test_a_delivery_that_ended_with_its_process_counts(redis_client, settings):
+    settings.BUS_CLAIM_SECONDS = 600.0
+    publish(redis_client)
+    dead, [entry] = dead_consumer(pid=_dead_pid())
+    dead.begin(entry)
+    consumer, _ = dead_consumer()
+    consumer.release_dead()
+    [again] = consumer.claim(count=1, in_hand=())
+    assert again.deliveries == entry.deliveries + 1
+
+
+def test_who_may_live_keeps_what_it_has(redis_client, settings):
+    settings.BUS_CLAIM_SECONDS = 600.0
+    for name in (
+        consumer_name(os.getpid()),
+        f"elsewhere:{_dead_pid()}:0badc0de:1234",
+        f"{socket.gethostname()}:{_dead_pid()}::1234",
+        f"{socket.gethostname()}:{_dead_pid()}:1234",
+        "by hand",
+    ):
+        publish(redis_client)
+        dead_consumer(name=name)
+    consumer, _ = dead_consumer()
+    consumer.release_dead()
+    assert consumer.claim(count=10, in_hand=()) == []
 
 
 class _Killed(BaseException):
