@@ -270,9 +270,10 @@ class Pump:
             running[0].join(self._tick_seconds)
             running = [thread for thread in running if thread.is_alive()]
             self._unless_redis_is_away(self._extend_leases)
+        self._unless_redis_is_away(self._acknowledge)
         if running:
             log.error("handlers_abandoned", group=self._consumer.group, count=len(running))
-        self._unless_redis_is_away(self._acknowledge)
+            self._hand_back_unfinished()
         self._unless_redis_is_away(self._consumer.leave)
 
     def _hand_back_unstarted(self) -> None:
@@ -281,6 +282,17 @@ class Pump:
             for entry in entries:
                 del self._held[entry.entry_id]
         self._unless_redis_is_away(lambda: self._consumer.hand_back(entries))
+
+    def _hand_back_unfinished(self) -> None:
+        """What runs on ends with the process, which is about to: others need not wait for the claim time to begin it anew."""
+        with self._lock:
+            unfinished = [
+                entry
+                for entries, _ in self._running
+                for entry in entries
+                if entry.entry_id in self._held and entry.entry_id not in self._overdue
+            ]
+        self._unless_redis_is_away(lambda: self._consumer.hand_back(unfinished))
 
     def _unless_redis_is_away(self, command: Callable[[], None]) -> None:
         """While stopping there is no later: what stays undone, another consumer takes over after the claim time."""

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import redis
 
+from aurora.bus import pump
 from aurora.bus.groups import consumer_name
 from aurora.bus.streams import Message
 from aurora.models import DeadLetter
@@ -19,6 +20,7 @@ from tests.aurora.bus.conftest import MAX_DELIVERIES
 from tests.aurora.bus.scene import (
     STREAM,
     Noting,
+    NotingTwice,
     announce,
     dead_consumer,
     effects,
@@ -257,6 +259,22 @@ def test_a_stop_lets_the_running_handler_finish_and_hands_the_rest_back(start, r
     running.stop()
     assert effects() == {ids[0]: 1}
     assert len(pending(redis_client)) == 2
+
+
+def test_a_stop_that_cannot_wait_for_a_handler_hands_its_message_back(start, redis_client, settings, monkeypatch):
+    monkeypatch.setattr(pump, "FINISH_SECONDS", 0.2)
+    settings.BUS_CLAIM_SECONDS = 600.0
+    release = threading.Event()
+    event_id = publish(redis_client)
+    long = NotingTwice(lambda _message: release.wait(60))
+    running = start(long)
+    until(lambda: long.seen)
+    running.stop()
+    other = NotingTwice()
+    start(other)
+    until(lambda: is_finished(redis_client))
+    assert [message.id for message in other.seen] == [event_id]
+    release.set()
 
 
 def test_a_consumer_with_nothing_pending_is_removed_at_the_stop(start, redis_client):
