@@ -1,4 +1,4 @@
-"""Text from outside, made fit for PostgreSQL, Redis and UTF-8, none of which holds all that a Python string can."""
+"""Text from outside, made fit for PostgreSQL, Redis and UTF-8, none of which holds all that a Python string can; and stored words as people read them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,30 @@ from typing import Any
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _LARGEST = 2**63 - 1
 _DEEPEST = 12
+_AS_WRITTEN = {
+    "api": "API",
+    "apikey": "API key",
+    "cps": "CPS",
+    "ioc": "IOC",
+    "iot": "IoT",
+    "ip": "IP",
+    "ot": "OT",
+    "url": "URL",
+}
 
 
 def storable(text: str, limit: int | None = None) -> str:
     """At most `limit` characters of `text`, with NUL and lone surrogates made visible: as U+FFFD and `?`."""
     return text[:limit].replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+
+
+def words(value: str) -> str:
+    """A stored word as people read it: `false_positive` → `False positive`, `iot_sensor` → `IoT sensor`."""
+    parts = value.replace("_", " ").replace("-", " ").lower().split()
+    if not parts:
+        return ""
+    text = " ".join(_AS_WRITTEN.get(part, part) for part in parts)
+    return text if parts[0] in _AS_WRITTEN else text[:1].upper() + text[1:]
 
 
 def require_storable(value: Any, depth: int = 0) -> Any:

@@ -157,7 +157,7 @@ def _text(alert: Alert) -> str:
 def certainty(ranked: Sequence[Fit]) -> tuple[float, str]:
     """How sure the choice is: by the winner's points and its lead over the runner-up."""
     if not ranked or ranked[0].score < LEAST:
-        best = f"; best is {ranked[0].playbook.name} with {ranked[0].score}" if ranked else ""
+        best = f"; best is {ranked[0].playbook.title} with {ranked[0].score}" if ranked else ""
         return 0.4, f"0.40: no playbook reaches {LEAST} points{best}."
     points = ranked[0].score
     lead = points - (ranked[1].score if len(ranked) > 1 else 0)

@@ -12,6 +12,7 @@ from agents.builtin.hypotheses.supposition import evidence
 from agents.builtin.scope import cite_ioc, gravity
 from agents.builtin.situation import Situation, situation
 from agents.builtin.wording import line, listed, many, moment, quoted, verb
+from aurora.texts import words
 from cases.states import IocType
 
 _MAX_TIMELINE = 100
@@ -51,18 +52,18 @@ def _introduce(found: Situation, think: Think) -> None:
 def _think_of_playbooks(ranked: list[Fit], chosen: Fit | None, think: Think) -> None:
     scores = {fit.playbook.name: fit.score for fit in ranked}
     if chosen is None:
-        told = listed(f"{name} {score}" for name, score in scores.items())
+        told = listed(f"{fit.playbook.title} {fit.score}" for fit in ranked)
         think(f"No playbook reaches {LEAST} points ({told}).", {"scores": scores})
         return
     think(
-        f"{chosen.playbook.name} fits best with {chosen.score} points: "
+        f"{chosen.playbook.title} fits best with {chosen.score} points: "
         + "; ".join(term.reason for term in chosen.terms),
         {"scores": scores},
     )
     if len(ranked) > 1:
         second = ranked[1]
         think(
-            f"Runner-up is {second.playbook.name} with {second.score} points: "
+            f"Runner-up is {second.playbook.title} with {second.score} points: "
             + "; ".join(term.reason for term in second.terms),
             {"scores": scores},
         )
@@ -98,18 +99,18 @@ def _think_of_plan(measures: list[Measure], think: Think) -> None:
         {"actions": [_named(one) for one in measures]},
     )
     if asking:
-        reasons = listed(dict.fromkeys(f"{one.action.name}: {one.approval.reason}" for one in asking))
+        reasons = listed(dict.fromkeys(f"{words(one.action.name)}: {one.approval.reason}" for one in asking))
         think(f"Approval: {reasons}.", {"actions": [_named(one) for one in asking]})
 
 
 def _named(measure: Measure) -> str:
-    return f"{measure.action.name} {line(measure.target, 80)}"
+    return f"{words(measure.action.name)} {line(measure.target, 80)}"
 
 
 def _summary(found: Situation, chosen: Fit | None, ranked: list[Fit], measures: list[Measure]) -> str:
     if chosen:
-        runner_up = f", before {ranked[1].playbook.name} ({ranked[1].score})" if len(ranked) > 1 else ""
-        parts = [f"{chosen.playbook.name} fits ({chosen.score} points{runner_up}): {chosen.terms[0].reason}."]
+        runner_up = f", before {ranked[1].playbook.title} ({ranked[1].score})" if len(ranked) > 1 else ""
+        parts = [f"{chosen.playbook.title} fits ({chosen.score} points{runner_up}): {chosen.terms[0].reason}."]
     else:
         parts = [f"No playbook fits {quoted(found.scope.leading)}; the plan is made of single actions."]
     first = measures[0]
@@ -133,7 +134,7 @@ def _finding(
     alerts = sorted(found.web.alerts, key=lambda alert: (gravity(alert), alert.first_seen))[:8]
     cited: list[Evidence] = evidence(alerts)
     cited += [cite_ioc(one.ioc, line(reason, 200)) for one, reason in found.hostile()[:8]]
-    name = chosen.playbook.name if chosen else "no playbook"
+    name = chosen.playbook.title if chosen else "no playbook"
     best = ranked[0].terms if ranked else ()
     return Finding(
         title=f"Response: {name}, {many(len(measures), 'action')}",

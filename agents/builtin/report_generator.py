@@ -12,6 +12,7 @@ from agents.builtin.hypotheses.supposition import evidence
 from agents.builtin.report_sections import markdown
 from agents.builtin.scope import as_ioc
 from agents.builtin.wording import counted, duration, line, listed, many, period, verb
+from aurora.texts import words
 from cases import attack
 from cases.models import Alert
 from cases.states import SEVERITIES, AlertStatus, IocType
@@ -68,7 +69,7 @@ def executive_summary(found: Dossier) -> str:
     asking = [one for one in found.planned if one.people]
     if asking:
         parts.append(
-            f"{many(len(asking), 'action')} {verb(len(asking), 'waits', 'wait')} for a decision, first {asking[0].action} {line(asking[0].target, 80)}."
+            f"{many(len(asking), 'action')} {verb(len(asking), 'waits', 'wait')} for a decision, first {words(asking[0].action)} {line(asking[0].target, 80)}."
         )
     return " ".join(parts)
 
@@ -88,7 +89,7 @@ def open_questions(found: Dossier) -> list[str]:
         questions.append(f"What is behind {named}? Nothing on record says whether hostile.")
     silent = [agent for agent in _EXPECTED if agent not in found.answers]
     if silent:
-        questions.append(f"What would {listed(silent)} say? No answer is on record.")
+        questions.append(f"What would {listed(map(words, silent))} say? No answer is on record.")
     new = [alert for alert in found.scope.alerts if alert.status == AlertStatus.NEW]
     if new:
         questions.append(f"{many(len(new), 'alert')} not triaged yet, first “{line(new[0].title, 100)}”.")
@@ -116,7 +117,7 @@ def _think_through(found: Dossier, think: Think) -> None:
         f"{many(len(scope.users), 'account')}, {many(len(scope.iocs), 'IOC')}, {many(len(scope.techniques), 'technique')}.",
         {"assets": scope.assets, "users": scope.users},
     )
-    told = [f"{agent} {answer.confidence:.0%}" for agent, answer in found.answers.items()]
+    told = [f"{words(agent)} {answer.confidence:.0%}" for agent, answer in found.answers.items()]
     think(f"Answers of {many(len(told), 'agent')}: {listed(told, 8)}.", {"agents": list(found.answers)})
     asking = sum(bool(one.people) for one in found.planned)
     think(
@@ -132,7 +133,7 @@ def _confidence(found: Dossier) -> tuple[float, str]:
     mean = sum(answer.confidence for answer in found.answers.values()) / len(found.answers)
     answered = sum(agent in found.answers for agent in _EXPECTED)
     value = round(max(0.25, mean * max(0.25, answered / len(_EXPECTED))), 2)
-    told = ", ".join(f"{agent} {answer.confidence:.2f}" for agent, answer in found.answers.items())
+    told = ", ".join(f"{words(agent)} {answer.confidence:.2f}" for agent, answer in found.answers.items())
     return value, f"Mean {mean:.2f} of {told}, times {answered} of {len(_EXPECTED)} expected answers."
 
 
@@ -144,7 +145,7 @@ def _finding(found: Dossier, summary: str, confidence: float) -> Finding:
         evidence=evidence(found.scope.alerts),
         techniques=found.scope.techniques,
         iocs=[as_ioc(ioc) for ioc in found.scope.iocs],
-        recommended_actions=[f"{one.action} {line(one.target, 80)}" for one in found.planned[:10]],
+        recommended_actions=[f"{words(one.action)} {line(one.target, 80)}" for one in found.planned[:10]],
     )
 
 

@@ -9,6 +9,7 @@ from agents.builtin import assets, killchain
 from agents.builtin import markdown as md
 from agents.builtin.dossier import Dossier
 from agents.builtin.wording import many, moment
+from aurora.texts import words
 from cases import attack
 from cases.models import Alert, TimelineEntry
 from cases.states import TaskStatus, TimelineKind
@@ -155,7 +156,7 @@ def _taken(found: Dossier) -> list[str]:
 
 def _pending(found: Dossier) -> list[str]:
     rows = [
-        (str(number), md.text(one.action), md.text(one.target, found.iocs, 200), md.text(one.risk),
+        (str(number), md.text(words(one.action)), md.text(one.target, found.iocs, 200), md.text(one.risk),
          many(one.people, "person", "people") if one.people else "none", md.text(one.why, found.iocs, 300))
         for number, one in enumerate(found.planned, 1)
     ]  # fmt: skip

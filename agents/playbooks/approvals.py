@@ -168,7 +168,7 @@ def _request(execution: Execution, step: ExecutionStep, needed: catalog.Approval
         expires_at=timezone.now() + timedelta(seconds=settings.APPROVAL_SECONDS),
     )
     step.approval_id = approval.id  # type: ignore[attr-defined]  # as whoever reads steps with their newest question sets it
-    asked = f"Approval asked for {step.name} ({step.action}) by {execution.requested_by}: {needed.reason}"
+    asked = f"Approval asked for {runs.named(step)} by {execution.requested_by}: {needed.reason}"
     runs.note(execution, asked, step=step, kind=TimelineKind.APPROVAL)
     audit.record(system(execution.requested_by), "approval.requested", approval, after={"action": step.action})
     outbox.announce(events.approval_requested(approval))
@@ -216,7 +216,7 @@ def _refusal(approval: Approval, actor: Actor) -> Exception:
 
 
 def _tell(approval: Approval, actor: Actor, verdict: _Verdict, reason: str) -> None:
-    told = f"{approval.step.name} ({approval.action}) {verdict} by {actor.name}"
+    told = f"{runs.named(approval.step)} {verdict} by {actor.name}"
     if verdict.is_by_link:
         told += ", by link"
     if approval.status == ApprovalStatus.PENDING:
@@ -265,7 +265,7 @@ def _escalate(approval_id: UUID, now: datetime) -> None:
             return
         approval = find(approval_id)
         approval.execution = execution
-        text = f"Half of the time to decide on {approval.step.name} ({approval.action}) is over, nobody has"
+        text = f"Half of the time to decide on {runs.named(approval.step)} is over, nobody has"
         runs.note(execution, text, step=approval.step, kind=TimelineKind.APPROVAL)
         audit.record(CLOCK, "approval.escalated", approval)
         outbox.announce(events.approval_requested(approval))

@@ -165,5 +165,5 @@ def approval_for(*, action: str, is_target_critical: bool, playbook: str | None 
     if risk is Risk.MEDIUM and is_target_critical:
         return Approval(1, "its risk is medium and a critical asset is concerned")
     if playbook and PLAYBOOKS[playbook].asks_for(action):
-        return Approval(1, f"the playbook {playbook} asks before it")
+        return Approval(1, f"the playbook “{PLAYBOOKS[playbook].title}” asks before it")
     return Approval(0, f"its risk is {risk.value.replace('_', ' ')}")

@@ -29,6 +29,7 @@ from agents.playbooks.models import Connector, Execution, ExecutionStep
 from agents.playbooks.rows import Held
 from agents.playbooks.states import ENDED_EXECUTIONS, Course, ExecutionStatus, StepState, UndoState
 from aurora.errors import Invalid, Unavailable
+from aurora.texts import words
 
 BUSY_SECONDS = 2.0
 """How long a step waits before it asks again for what another one has."""
@@ -120,7 +121,7 @@ def _equipped(held: Held, step: ExecutionStep, spec: Step) -> Claim | str | None
         return _lease(held.execution, step, spec, connector, step.parameters)
     if connector is None:
         wanted = f"named {spec.connector} " if spec.connector else ""
-        error = f"No connector {wanted}serves {step.action}: nothing was done"
+        error = f"No connector {wanted}serves {words(step.action)}: nothing was done"
         runs.settle(held, step, StepState.NOT_CONFIGURED, result={}, error=error)
         return None
     if missing := slots.take(step, connector):
@@ -145,7 +146,7 @@ def _claim_undo(held: Held, step: ExecutionStep) -> Claim | str | None:
     name = step.result.get("connector") if spec.rollback.action == step.action else None
     connector = connectors.serving(spec.rollback.action, name)
     if connector is None:
-        error = f"No connector serves {spec.rollback.action}: nothing was undone"
+        error = f"No connector serves {words(spec.rollback.action)}: nothing was undone"
         runs.settle_undo(held, step, UndoState.NOT_CONFIGURED, result={}, error=error)
         return None
     try:
@@ -179,7 +180,7 @@ def _lease(
         parameters=parameters,
         undo=undo and action == step.action,
         timeout=spec.timeout,
-        why=f"{execution.playbook.name} {execution.reference}: {execution.facts.get('title', '')}"[:500],
+        why=f"{execution.playbook} {execution.reference}: {execution.facts.get('title', '')}"[:500],
         facts=execution.facts,
     )
     return Claim(step, execution.id, lease, order, spec.retry, None if is_dry(execution) else connector, undo)

@@ -66,7 +66,7 @@ def execute(
         steps = _laid_out(execution)
         about = {"playbook": playbook.name, "version": playbook.version, "dry_run": is_dry}
         audit.record(actor, "playbook.executed", execution, after=about)
-        runs.note(execution, f"Playbook {playbook.name} v{playbook.version} started by {actor.name}")
+        runs.note(execution, f"Playbook {playbook} v{playbook.version} started by {actor.name}")
         runs.advance(Held(execution, steps))
     return execution
 

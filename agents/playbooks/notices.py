@@ -17,6 +17,7 @@ from agents.playbooks.definition import Retry
 from agents.playbooks.models import Approval, ApprovalLink, Connector
 from agents.playbooks.states import ApprovalStatus, ConnectorKind, StepState
 from aurora.errors import Conflict, Missing
+from aurora.texts import words
 from cases.observables import classify, defang
 
 TELLING = (ConnectorKind.EMAIL, ConnectorKind.CHAT)
@@ -79,7 +80,7 @@ def _reach(approval: Approval, connector: Connector, username: str, announcement
 
 
 def _subject(approval: Approval) -> str:
-    return f"Approval wanted: {approval.action.replace('_', ' ')} on {_targets(approval)}"
+    return f"Approval wanted: {words(approval.action)} on {_targets(approval)}"
 
 
 def _text(approval: Approval, username: str, url: str) -> str:
@@ -90,7 +91,7 @@ def _text(approval: Approval, username: str, url: str) -> str:
         f"{ACTIONS[approval.action].does}: {_targets(approval)}",
         "",
         f"Why it asks: {approval.reason}",
-        f"Playbook:    {execution.playbook.name} {execution.reference}, step {approval.step.name}",
+        f"Playbook:    {execution.playbook} {execution.reference}, step {approval.step.name}",
         f"Case:        {about}",
         f"Asked by:    {approval.requested_by}",
         f"It {undone}; {approval.granted} of {approval.needed} people have agreed.",

@@ -48,7 +48,7 @@ class _Columns(Generic[M]):
 
 # A version's texts are large, and `runs.plan_of` knows what they say; what a case is about at length, no step needs.
 _RUN = _Columns(Execution, "run")
-_PLAYBOOK = _Columns(Playbook, "playbook", only=("id", "name"))
+_PLAYBOOK = _Columns(Playbook, "playbook", only=("id", "name", "title"))
 _VERSION = _Columns(PlaybookVersion, "version", only=("id", "number"))
 _CASE = _Columns(Case, "about", without=("description", "resolution"))
 _ASSIGNEE = _Columns(User, "assignee", only=("id", "username"))

@@ -36,6 +36,7 @@ from aurora.actors import system
 from aurora.bus import outbox
 from aurora.bus.outbox import Event
 from aurora.errors import Missing
+from aurora.texts import words
 from cases import events as case_events
 from cases import lifecycle, tasks
 from cases.models import Case
@@ -120,7 +121,7 @@ def settle_undo(held: Held, step: ExecutionStep, status: str, *, result: dict[st
     step.undo, step.undo_result = status, {**result, **({"error": error} if error else {})}
     step.lease = step.lease_until = None
     if status == UndoState.COMPLETED:
-        change.note(f"Undone: {step.name} ({step.action})", step)
+        change.note(f"Undone: {named(step)}", step)
     else:
         change.note(_left_by_hand(change.execution, step, error), step)
     _advance(change)
@@ -215,6 +216,12 @@ def _write_line(case: Case, execution: Execution, text: str, step: ExecutionStep
     lifecycle.note(case=case, kind=kind, actor=AUTHOR, text=told, data=data)
 
 
+def named(step: ExecutionStep) -> str:
+    """A step by its name and what it does: `isolate (Isolate host)`."""
+    does = words(step.action)
+    return step.name if step.name.lower() == does.lower() else f"{step.name} ({does})"
+
+
 def targets_of(parameters: Mapping[str, Any]) -> str:
     """On what a step acts, short enough for a line."""
     for value in parameters.values():
@@ -287,7 +294,7 @@ def _conclude(change: _Change) -> None:
         execution.status = _END_OF[Course(execution.course)]
     execution.summary = _summary(steps, failed_undos)
     execution.finished_at, execution.is_paused = timezone.now(), False
-    change.note(f"Playbook {execution.playbook.name} {execution.status.replace('_', ' ')}: {execution.summary}")
+    change.note(f"Playbook {execution.playbook} {execution.status.replace('_', ' ')}: {execution.summary}")
 
 
 def _summary(steps: list[ExecutionStep], failed_undos: list[str]) -> str:
@@ -305,7 +312,7 @@ def _summary(steps: list[ExecutionStep], failed_undos: list[str]) -> str:
 
 
 def _how_it_ended(step: ExecutionStep) -> str:
-    text = f"{step.name} ({step.action}) {step.status.replace('_', ' ')}"
+    text = f"{named(step)} {step.status.replace('_', ' ')}"
     if step.status in _CAME_TO_NOTHING:
         return f"{text}: {step.error}"
     return f"{text}: {targets_of(step.parameters)}" if step.status == StepState.COMPLETED else text
@@ -314,14 +321,14 @@ def _how_it_ended(step: ExecutionStep) -> str:
 def _left_by_hand(execution: Execution, step: ExecutionStep, error: str) -> str:
     """Leaves a task on the case; what is to be told of it."""
     log.error("playbook_rollback_failed", execution=str(execution.id), step=step.name, error=error)
-    what = f"undo {step.name} ({step.action} on {targets_of(step.parameters)})"
+    what = f"undo {step.name} ({words(step.action)} on {targets_of(step.parameters)})"
     text = f"To do by hand: {what}, its rollback failed: {error}"
     if execution.case_id:
         # Before any line: who has written one shares the case's row, and two who share it would wait for each other to lock it.
         tasks.leave_task(
             case_id=execution.case_id,
             title=f"By hand: {what}"[:500],
-            description=f"{text}\nRun {execution.reference} of {execution.playbook.name}.",
+            description=f"{text}\nRun {execution.reference} of {execution.playbook}.",
             actor=system(AUTHOR),
         )
     return text

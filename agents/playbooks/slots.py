@@ -14,6 +14,7 @@ from django.db import connection, transaction
 
 from agents.playbooks.connectors import OWN
 from agents.playbooks.models import ActionSlot, Connector, ExecutionStep
+from aurora.texts import words
 
 _OURS = frozenset(kind for kind, _ in OWN)
 """Connectors whose target is our own database, which needs no protection from too many calls at once."""
@@ -58,7 +59,7 @@ def take(step: ExecutionStep, connector: Connector) -> str:
         with transaction.atomic():
             for name, is_for_run in fixed:
                 if not _has(name, step, is_for_run=is_for_run):
-                    raise _TakenError(name)
+                    raise _TakenError(_spoken(name))
             if connector.kind not in _OURS and not _has_a_call(step, connector):
                 raise _TakenError(busy)
     except _TakenError as taken:
@@ -93,6 +94,12 @@ def _fixed(step: ExecutionStep) -> list[tuple[str, bool]]:
     if step.action == "isolate_host":
         names += [(f"host:{host.lower()}"[:300], True) for host in hosts_of(step.parameters)]
     return names
+
+
+def _spoken(name: str) -> str:
+    """What a slot is of, for those who wait for it: another run has it."""
+    kind, _, what = name.partition(":")
+    return f"another run's “{words(what)}”" if kind == "site" else f"another run to let go of {what}"
 
 
 def hosts_of(parameters: object) -> list[str]:

@@ -10,19 +10,11 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from aurora.texts import words as words
+
 NOTHING = format_html('<span class="au-nothing">{}</span>', "—")
 
 _NOT_A_WORD = re.compile(r"[^a-z0-9]+")
-_AS_WRITTEN = {
-    "api": "API",
-    "apikey": "API key",
-    "cps": "CPS",
-    "ioc": "IOC",
-    "iot": "IoT",
-    "ip": "IP",
-    "ot": "OT",
-    "url": "URL",
-}
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
@@ -32,15 +24,6 @@ def badge(kind: str, value: str, label: str = "") -> SafeString:
         return NOTHING
     word = _NOT_A_WORD.sub("-", value.lower())
     return format_html('<span class="au-badge au-{}-{}">{}</span>', kind, word, label or words(value))
-
-
-def words(value: str) -> str:
-    """A stored word as people read it: `false_positive` → `False positive`, `iot_sensor` → `IoT sensor`."""
-    parts = value.replace("_", " ").replace("-", " ").lower().split()
-    if not parts:
-        return ""
-    text = " ".join(_AS_WRITTEN.get(part, part) for part in parts)
-    return text if parts[0] in _AS_WRITTEN else text[:1].upper() + text[1:]
 
 
 def when(moment: datetime | None) -> SafeString:

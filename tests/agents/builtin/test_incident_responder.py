@@ -59,7 +59,7 @@ def test_the_runner_up_is_named_with_its_reasons():
     )
     assert answer.data["playbook"]["name"] == "phishing_response"
     assert answer.data["runner_up"]["name"] == "malware_response"
-    assert "malware_response" in answer.summary
+    assert "Malware response" in answer.summary
 
 
 def test_the_plan_uses_only_known_actions_and_names_risk_and_way_back():
@@ -115,7 +115,7 @@ def test_the_playbook_itself_may_ask_for_what_its_risk_would_not():
         severity="high", mitre_techniques=["T1048.002"], iocs=[DROP], affected_assets=["ws-hr-02"],
     )  # fmt: skip
     [block] = _steps(_respond(alert), "block_ip")
-    assert (block["people"], "data_exfiltration" in block["approval_reason"]) == (1, True)
+    assert (block["people"], "Data exfiltration" in block["approval_reason"]) == (1, True)
 
 
 def test_stolen_certificates_take_two_people():

@@ -169,7 +169,7 @@ def test_missing_answers_lower_the_confidence_and_are_an_open_question():
     hunter = {"threat_hunter": full["threat_hunter"].output}
     partial = ask("report_generator", alert=story.beacon, case=case, earlier=hunter)
     assert partial.output["confidence"] < full["report_generator"].output["confidence"]
-    assert any("incident_responder" in question for question in partial.data["open_questions"])
+    assert any("Incident responder" in question for question in partial.data["open_questions"])
 
 
 def test_a_closed_case_is_reported_with_its_resolution():

@@ -189,8 +189,8 @@ def test_asking_and_deciding_are_announced_audited_and_in_the_timeline(recorder)
     approvals.approve(approval_id=approval.id, actor=person("lea"), reason="seen it")
     lines = list(execution.case.timeline.filter(kind="approval").order_by("id").values_list("text", flat=True))
     assert lines == [
-        "Approval asked for isolate (isolate_host) by ana: its risk is high",
-        "isolate (isolate_host) approved by lea: seen it",
+        "Approval asked for isolate (Isolate host) by ana: its risk is high",
+        "isolate (Isolate host) approved by lea: seen it",
     ]
     assert {row.type for row in OutboxEvent.objects.all()} >= {
         "approval.requested",

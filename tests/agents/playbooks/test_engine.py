@@ -7,14 +7,15 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from agents.playbooks import authoring, connectors, engine, executions, recovery
+from agents.playbooks import approvals, authoring, connectors, engine, executions, recovery
 from agents.playbooks.actions.blocklist import in_force
-from agents.playbooks.models import ActionSlot, Approval, BlocklistEntry, Connector, ExecutionStep
+from agents.playbooks.catalog import ACTIONS
+from agents.playbooks.models import ActionSlot, Approval, BlocklistEntry, Connector, ExecutionStep, Playbook
 from aurora.errors import Conflict, Denied, Invalid, Missing, Unavailable
 from aurora.ids import new_id
 from aurora.models import AuditEntry, OutboxEvent
 from cases.models import Case, CaseTask
-from tests.agents.playbooks.stage import begin, block, now, statuses, waiting, work_off, write
+from tests.agents.playbooks.stage import begin, block, now, person, statuses, waiting, work_off, write
 from tests.cast import ANALYST, VIEWER
 from tests.factories import make_alert, make_case
 
@@ -73,9 +74,9 @@ def test_a_rollback_that_fails_is_left_on_the_case_as_something_to_do(recorder, 
     work_off()
     assert now(execution).status == "failed"
     assert "NOT UNDONE, undo by hand: two" in execution.summary
-    assert any(line.startswith("To do by hand: undo two (block_ip on 198.51.100.7)") for line in _lines(execution))
+    assert any(line.startswith("To do by hand: undo two (Block IP on 198.51.100.7)") for line in _lines(execution))
     left = CaseTask.objects.get(case=execution.case)
-    assert (left.title, left.created_by) == ("By hand: undo two (block_ip on 198.51.100.7)", "playbooks")
+    assert (left.title, left.created_by) == ("By hand: undo two (Block IP on 198.51.100.7)", "playbooks")
     assert "playbook_rollback_failed" in caplog.text
     assert execution.steps.get(name="one").undo == "completed"
 
@@ -124,7 +125,7 @@ def test_without_a_connector_nothing_is_pretended():
     work_off()
     assert statuses(execution) == {"scan": "not_configured", "block": "completed"}
     assert "not configured: scan" in now(execution).summary
-    assert "No connector serves run_scan: nothing was done" in "".join(_lines(execution))
+    assert "No connector serves Run scan: nothing was done" in "".join(_lines(execution))
 
 
 def test_a_dry_run_shows_what_would_happen_and_does_nothing(recorder):
@@ -260,7 +261,7 @@ def test_one_isolation_is_in_flight_at_a_site(recorder):
     claim = _die_after(first, "isolate")
     [postponed] = work_off()[1:]
     step = second.steps.get()
-    assert (postponed[0], step.status, step.note) == (str(step.id), "queued", "Waits for site:isolate_host")
+    assert (postponed[0], step.status, step.note) == (str(step.id), "queued", "Waits for another run's “Isolate host”")
     engine._settle(claim, engine._outcome_of(claim))
     engine.run_step(step_id=step.id)
     assert now(second).status == "completed"
@@ -274,7 +275,7 @@ def test_a_host_is_isolated_by_one_run_at_a_time_until_that_run_has_ended(record
     engine.run_step(step_id=isolation)
     second = begin(write(_isolation(host="WS-1"), name="other"), ANALYST)
     step = second.steps.get()
-    with pytest.raises(Unavailable, match="host:ws-1"):
+    with pytest.raises(Unavailable, match="let go of ws-1"):
         engine.run_step(step_id=step.id)
     work_off()
     assert now(first).status == "completed"
@@ -289,7 +290,10 @@ def test_what_waits_in_vain_fails_in_the_end(recorder):
     second = begin(write(_isolation(host="ws-2"), name="other"), ANALYST)
     second.steps.update(queued_at=timezone.now() - timedelta(hours=1))
     engine.run_step(step_id=second.steps.get().id)
-    assert (now(second).status, second.steps.get().error) == ("failed", "Waited in vain for site:isolate_host")
+    assert (now(second).status, second.steps.get().error) == (
+        "failed",
+        "Waited in vain for another run's “Isolate host”",
+    )
 
 
 def test_a_connector_is_given_as_many_calls_at_once_as_it_bears(recorder):
@@ -384,6 +388,20 @@ def test_beginning_a_run_is_audited_and_in_the_cases_timeline(recorder):
     work_off()
     assert _lines(execution)[-3:] == [
         "Playbook drill v1 started by ana",
-        "block (block_ip) completed: 198.51.100.7",
+        "block (Block IP) completed: 198.51.100.7",
         "Playbook drill completed: 1 of 1 steps completed",
     ]
+
+
+def test_what_people_read_of_a_run_is_in_words():
+    """A playbook's title and what its steps do, as the console writes them: raw names are for programs."""
+    book = Playbook.objects.get(name="malware_response")
+    execution = begin(book, ANALYST)
+    work_off()
+    approvals.approve(approval_id=Approval.objects.get().id, actor=person("lea"), reason="seen")
+    work_off()
+    told = "\n".join(_lines(execution))
+    for part in ("Playbook Malware response v1 started", "isolate (Isolate host) approved", "serves Isolate host"):
+        assert part in told
+    assert BlocklistEntry.objects.get().reason.startswith("Malware response E-")
+    assert not [name for name in (*ACTIONS, book.name) if "_" in name and name in told]

@@ -117,7 +117,7 @@ def test_the_mail_says_what_where_and_why_and_its_link_works(recorder, smtp):
     notices.tell(approval_id=approval.id, announcement=new_id())
     [(_, text)] = smtp
     plain = text.replace("=\r\n", "").replace("=3D", "=")
-    for part in ("Approval wanted: isolate host on ws-12", "its risk is high", "Asked by:    ana", "for lea alone"):
+    for part in ("Approval wanted: Isolate host on ws-12", "its risk is high", "Asked by:    ana", "for lea alone"):
         assert part in plain
     address = _address_in(text)
     assert address.startswith("http://127.0.0.1:8000/decide/?link=")
@@ -303,7 +303,7 @@ def test_a_press_decides_in_the_name_of_the_links_account_and_the_trail_says_by_
         "seen it",
     )
     line = TimelineEntry.objects.filter(kind="approval").latest("id")
-    assert line.text == "isolate (isolate_host) approved by lea, by link: seen it"
+    assert line.text == "isolate (Isolate host) approved by lea, by link: seen it"
 
 
 def test_a_rejection_by_link_needs_a_reason_and_leaves_the_link_good(recorder, mail):
