@@ -40,5 +40,7 @@ urlpatterns = [
     path("connectors/<str:connector_id>/test", response.ConnectorTest.as_view()),
     path("deliveries", response.Deliveries.as_view()),
     path("deliveries/<str:delivery_id>/replay", response.DeliveryReplay.as_view()),
+    path("blocklist", response.BlocklistEntries.as_view()),
+    path("blocklist/<str:entry_id>/lift", response.BlocklistLift.as_view()),
     path("feeds/blocklist", response.Blocklist.as_view()),
 ]

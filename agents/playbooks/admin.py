@@ -13,13 +13,13 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from agents.playbooks import approvals, executions, pictures, runs
+from agents.playbooks import approvals, blocking, executions, pictures, runs
 from agents.playbooks.models import Approval, BlocklistEntry, Execution, ExecutionStep, Playbook
 from agents.playbooks.states import ENDED_EXECUTIONS, ApprovalStatus, ExecutionStatus, StepState, UndoState
 from aurora.actors import Actor
 from aurora.console import widgets
 from aurora.console.overview import Panel
-from aurora.console.records import Facts, RecordAdmin
+from aurora.console.records import Facts, facts_of
 from aurora.console.verbs import Button, ButtonsAdmin, Choice
 from aurora.errors import Invalid
 from aurora.ids import uuid_or_none
@@ -337,6 +337,10 @@ def _barred(row: Approval, actor: Actor) -> str:
     return ""
 
 
+def _is_over(row: BlocklistEntry) -> bool:
+    return row.lifted_at is not None or (row.expires_at is not None and row.expires_at <= timezone.now())
+
+
 class InForceFilter(admin.SimpleListFilter):
     """Entries by whether firewalls are still told to block them."""
 
@@ -353,14 +357,35 @@ class InForceFilter(admin.SimpleListFilter):
         return queryset.filter(over) if self.value() == "over" else queryset
 
 
+def _lifted(row: BlocklistEntry) -> tuple[bool, str]:
+    if blocking.is_still_listed(row):
+        return False, f"{row.value} is lifted here, but firewalls still block it: the IOC store holds it as hostile."
+    return True, f"{row.value} is lifted: firewalls let it pass when they fetch the list next."
+
+
 @admin.register(BlocklistEntry)
-class BlocklistAdmin(RecordAdmin):
+class BlocklistAdmin(ButtonsAdmin):
     """What firewalls are told to block."""
+
+    buttons = (
+        Button(
+            "lift",
+            "Lift the block",
+            blocking.PERMISSION,
+            lambda key, actor, form: blocking.lift(entry_id=key, actor=actor, reason=form.get("text", "")),
+            icon="lock_open",
+            tone="danger",
+            asks="Why it is lifted",
+            is_for_many=False,
+            suits=lambda row: not _is_over(row),
+            tells=_lifted,
+        ),
+    )
 
     list_empty = "Playbooks put here what firewalls are to block."
     record_icon = "gpp_bad"
     record_nouns = ("entry", "entries")
-    record_facts = ("type", "value", "reason", "created_at", "expires_at", "lifted_at")
+    record_facts = ("type", "value", "reason", "created_at", "expires_at")
     list_display = ("state", "value", "kind", "reason", "since", "until")
     list_display_links = ("value",)
     list_filter = (InForceFilter, "type")
@@ -368,11 +393,20 @@ class BlocklistAdmin(RecordAdmin):
     search_fields = ("value", "reason")
     search_help_text = "Address, domain, URL or reason"
 
+    def page(self, request: HttpRequest, row: BlocklistEntry) -> dict[str, Any]:
+        lifted = ("lifted_at", "lifted_by", "lifted_because") if row.lifted_at else ()
+        context = super().page(request, row)
+        return {
+            **context,
+            "facts": [("State", self.state(row)), *context["facts"], *facts_of(row, lifted)],
+            "longest": blocking.LONGEST_REASON,
+        }
+
     @admin.display(description="State")
     def state(self, row: BlocklistEntry) -> SafeString:
         if row.lifted_at:
             return widgets.badge("status", "closed", "Lifted")
-        is_over = row.expires_at is not None and row.expires_at <= timezone.now()
+        is_over = _is_over(row)
         return widgets.badge("status", "closed" if is_over else "active", "Expired" if is_over else "Blocked")
 
     @admin.display(description="Type", ordering="type")

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from agents.answers import BreakerAnswer, Count
 from agents.playbooks.catalog import ACTIONS
-from agents.playbooks.states import ApprovalStatus, ConnectorKind, ExecutionStatus, StepState
+from agents.playbooks.states import ApprovalStatus, BlockType, ConnectorKind, ExecutionStatus, StepState
 from aurora.rest.schemas import Answer, Id, one_of
 
 ActionWord = Annotated[str, one_of(list(ACTIONS))]
@@ -188,3 +188,17 @@ class WebhookDeliveryAnswer(Answer):
     error: str | None
     is_replay: bool
     sent_at: datetime
+
+
+class BlocklistEntryAnswer(Answer):
+    """Something that a playbook has firewalls block; in force until it expires or is lifted."""
+
+    id: Id
+    type: Annotated[str, one_of(BlockType.values)]
+    value: str = Field(examples=["198.51.100.7"])
+    reason: str
+    created_at: datetime
+    expires_at: datetime | None
+    lifted_at: datetime | None
+    lifted_by: str | None
+    lifted_because: str | None

@@ -6,10 +6,18 @@ from django.http import HttpResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from agents.playbooks import answers, approvals, connectors, deliveries, events
+from agents.playbooks import answers, approvals, blocking, connectors, deliveries, events
 from agents.playbooks.actions.blocklist import in_force
-from agents.playbooks.models import Approval, Connector, Delivery
-from agents.playbooks.schemas import ApprovalQuery, ConnectorIn, ConnectorPatch, DecisionIn, DeliveryQuery
+from agents.playbooks.models import Approval, BlocklistEntry, Connector, Delivery
+from agents.playbooks.schemas import (
+    ApprovalQuery,
+    BlocklistEntryQuery,
+    ConnectorIn,
+    ConnectorPatch,
+    DecisionIn,
+    DeliveryQuery,
+    LiftIn,
+)
 from aurora.errors import Missing
 from aurora.rest.calls import Call
 from aurora.rest.pagination import page_by_name, page_of
@@ -141,6 +149,31 @@ class DeliveryReplay(ApiView):
 
     def post(self, request: Request, delivery_id: str) -> Response:
         return Response(deliveries.data(deliveries.replay(delivery_id=uuid_of(delivery_id), actor=self.actor)))
+
+
+class BlocklistEntries(ApiView):
+    """What playbooks have firewalls block, newest first, what was lifted or has expired too."""
+
+    permissions = {"GET": "iocs:read"}
+    calls = {"GET": Call(query=BlocklistEntryQuery, answers={200: Page[answers.BlocklistEntryAnswer]})}
+
+    def get(self, request: Request) -> Response:
+        query = self.query(BlocklistEntryQuery)
+        rows = BlocklistEntry.objects.filter(**query.model_dump(include={"type", "value"}, exclude_none=True))
+        if query.state is not None:
+            rows = rows.filter(pk__in=in_force()) if query.state == "blocked" else rows.exclude(pk__in=in_force())
+        return Response(page_of(rows, query, blocking.data))
+
+
+class BlocklistLift(ApiView):
+    """Takes what the entry names off the list, whichever runs have put it there."""
+
+    permissions = {"POST": blocking.PERMISSION}
+    calls = {"POST": Call(body=LiftIn, answers={200: answers.BlocklistEntryAnswer}, errors=(409,))}
+
+    def post(self, request: Request, entry_id: str) -> Response:
+        reason = self.body(LiftIn).reason
+        return Response(blocking.data(blocking.lift(entry_id=uuid_of(entry_id), reason=reason, actor=self.actor)))
 
 
 class Blocklist(ApiView):

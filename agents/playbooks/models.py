@@ -286,6 +286,8 @@ class BlocklistEntry(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
     expires_at = models.DateTimeField(null=True, blank=True)
     lifted_at = models.DateTimeField(null=True, blank=True)
+    lifted_by = models.CharField(max_length=150, blank=True)
+    lifted_because = models.TextField(blank=True)
 
     class Meta:
         app_label = "agents"

@@ -13,12 +13,14 @@ from agents.playbooks.actions import KINDS
 from agents.playbooks.actions.contract import Kind
 from agents.playbooks.catalog import ACTIONS
 from agents.playbooks.definition import Definition
-from agents.playbooks.states import ApprovalStatus, ConnectorKind, ExecutionStatus
+from agents.playbooks.states import ApprovalStatus, BlockType, ConnectorKind, ExecutionStatus
 from aurora.rest.schemas import Body, Flag, PageQuery, Text, Whole, one_of
 from aurora.texts import require_storable
 
 ExecutionStatusWord = Annotated[str, one_of(ExecutionStatus.values)]
 ApprovalStatusWord = Annotated[str, one_of(ApprovalStatus.values)]
+BlockTypeWord = Annotated[str, one_of(BlockType.values)]
+BlockStateWord = Annotated[str, one_of(["blocked", "over"])]
 KindWord = Annotated[str, one_of(ConnectorKind.values)]
 ActionWord = Annotated[str, one_of(list(ACTIONS))]
 Name = Annotated[Text, StringConstraints(min_length=1, max_length=64, pattern=r"^[\w][\w .-]*$")]
@@ -140,6 +142,18 @@ class RuleIn(RulePatch):
 class DeliveryQuery(PageQuery):
     connector_id: UUID | None = None
     event_id: Text | None = Field(None, max_length=64)
+
+
+class BlocklistEntryQuery(PageQuery):
+    type: BlockTypeWord | None = None
+    value: Text | None = Field(None, max_length=2_048)
+    state: BlockStateWord | None = Field(
+        None, description="`blocked`: firewalls are told so; `over`: lifted or expired."
+    )
+
+
+class LiftIn(Body):
+    reason: Reason = Field(min_length=1)
 
 
 class DecisionIn(Body):

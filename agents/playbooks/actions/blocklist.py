@@ -66,7 +66,9 @@ def in_force() -> QuerySet[BlocklistEntry]:
 def _lift(order: Order) -> dict[str, Any]:
     with transaction.atomic():
         rows = BlocklistEntry.objects.filter(key=order.done_under)
-        rows.filter(lifted_at=None).update(lifted_at=timezone.now())
+        rows.filter(lifted_at=None).update(
+            lifted_at=timezone.now(), lifted_by="playbooks", lifted_because=f"Undone: {order.why}"
+        )
         return {"lifted": list(rows.values_list("value", flat=True))}
 
 

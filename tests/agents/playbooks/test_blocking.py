@@ -1,0 +1,125 @@
+"""The block list by hand: read, and a block lifted before its time, in the console and over the API."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from agents.playbooks import blocking, engine
+from agents.playbooks.actions.blocklist import in_force
+from agents.playbooks.models import BlocklistEntry, Execution, ExecutionStep
+from agents.playbooks.states import StepState
+from aurora.errors import Conflict, Denied, Invalid, Missing
+from aurora.ids import new_id
+from aurora.models import AuditEntry
+from cases.models import Case, Ioc
+from tests.agents.playbooks.stage import begin, block, person, work_off, write
+from tests.cast import ANALYST, OPERATOR, VIEWER, ApiClient
+from tests.console_pages import signed_in, text_of
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("library")]
+
+ADDRESS = "198.51.100.7"
+
+
+def _blocked(name: str = "drill") -> BlocklistEntry:
+    """By a run over a case."""
+    begin(write(block(), name=name), ANALYST)
+    work_off()
+    return BlocklistEntry.objects.latest("id")
+
+
+def _feed() -> list[str]:
+    feed: bytes = ApiClient("viewer").call("GET", "/feeds/blocklist?type=ip").content
+    return feed.decode().split()
+
+
+def test_a_lifted_block_is_off_the_feed_audited_and_in_the_cases_timeline():
+    entry = _blocked()
+    assert _feed() == [ADDRESS]
+    blocking.lift(entry_id=entry.id, reason="our own scanner", actor=person("lea"))
+    assert _feed() == []
+    audited = AuditEntry.objects.get(action="block.lifted")
+    assert (audited.actor, audited.before["value"], audited.after["reason"]) == ("lea", ADDRESS, "our own scanner")
+    case = Case.objects.get(executions__steps__id=entry.key)
+    assert case.timeline.latest("id").text == f"Block of {ADDRESS} lifted by lea: our own scanner"
+
+
+def test_whichever_runs_have_blocked_it_it_is_lifted_of_all():
+    first, second = _blocked("one"), _blocked("two")
+    blocking.lift(entry_id=first.id, reason="ours", actor=ANALYST)
+    second.refresh_from_db()
+    assert (second.lifted_by, second.lifted_because, in_force().exists()) == ("ana", "ours", False)
+    assert AuditEntry.objects.filter(action="block.lifted").count() == 2
+
+
+def test_a_step_told_again_does_not_block_what_somebody_has_lifted():
+    entry = _blocked()
+    blocking.lift(entry_id=entry.id, reason="ours", actor=ANALYST)
+    step = ExecutionStep.objects.get(pk=entry.key)
+    Execution.objects.update(status="running")
+    ExecutionStep.objects.filter(pk=step.pk).update(status=StepState.RUNNING, lease_until=timezone.now() - timedelta(1))
+    engine.run_step(step_id=step.pk)
+    assert not in_force().exists()
+
+
+@pytest.mark.parametrize(
+    ("actor", "reason", "error"), [(VIEWER, "x", Denied), (OPERATOR, "x", Denied), (ANALYST, " \n", Invalid)]
+)
+def test_lifting_takes_the_right_and_a_reason(actor, reason, error):
+    entry = _blocked()
+    with pytest.raises(error):
+        blocking.lift(entry_id=entry.id, reason=reason, actor=actor)
+    assert in_force().count() == 1
+
+
+def test_what_is_over_is_not_lifted_again():
+    lifted, expired = _blocked("one"), _blocked("two")
+    blocking.lift(entry_id=lifted.id, reason="ours", actor=ANALYST)
+    BlocklistEntry.objects.filter(pk=expired.pk).update(lifted_at=None, expires_at=timezone.now())
+    for entry in (lifted, expired):
+        with pytest.raises(Conflict):
+            blocking.lift(entry_id=entry.id, reason="again", actor=ANALYST)
+    with pytest.raises(Missing):
+        blocking.lift(entry_id=new_id(), reason="x", actor=ANALYST)
+
+
+def test_the_api_lists_what_is_blocked_and_lifts_it():
+    entry, analyst = _blocked(), ApiClient("analyst")
+    [listed] = analyst.call("GET", f"/blocklist?state=blocked&value={ADDRESS}").json()["items"]
+    assert (listed["id"], listed["type"], listed["lifted_at"]) == (str(entry.id), "ip", None)
+    assert analyst.call("POST", f"/blocklist/{entry.id}/lift", {"reason": ""}).status_code == 400
+    done = analyst.call("POST", f"/blocklist/{entry.id}/lift", {"reason": "ours"})
+    assert (done.status_code, done.json()["lifted_because"]) == (200, "ours")
+    assert analyst.call("POST", f"/blocklist/{entry.id}/lift", {"reason": "ours"}).status_code == 409
+    assert analyst.call("GET", "/blocklist?state=blocked").json()["items"] == []
+    assert len(analyst.call("GET", "/blocklist?state=over").json()["items"]) == 1
+    assert ApiClient("operator").call("POST", f"/blocklist/{entry.id}/lift", {"reason": "x"}).status_code == 403
+
+
+def test_the_console_lifts_with_a_reason_and_says_by_whom():
+    entry, client = _blocked(), signed_in("analyst")
+    page = f"/admin/agents/blocklistentry/{entry.pk}/"
+    assert f"{page}do/lift/" in text_of(client.get(f"{page}change/"))
+    assert "needs a reason" in text_of(client.post(f"{page}do/lift/", {"text": ""}, follow=True))
+    shown = text_of(client.post(f"{page}do/lift/", {"text": "our <b>own</b>"}, follow=True))
+    assert f"{ADDRESS} is lifted" in shown
+    assert "our &lt;b&gt;own&lt;/b&gt;" in shown
+    assert "do/lift/" not in shown
+
+
+def test_a_viewer_reads_the_entry_and_lifts_nothing():
+    entry, client = _blocked(), signed_in("viewer")
+    page = f"/admin/agents/blocklistentry/{entry.pk}/"
+    assert "do/lift/" not in text_of(client.get(f"{page}change/"))
+    assert client.post(f"{page}do/lift/", {"text": "x"}).status_code == 403
+
+
+def test_who_lifts_is_told_when_an_indicator_still_has_it_blocked():
+    entry = _blocked()
+    Ioc.objects.update_or_create(type="ip", value=ADDRESS, defaults={"confidence": 0.9, "status": "active"})
+    page = f"/admin/agents/blocklistentry/{entry.pk}/"
+    shown = text_of(signed_in("analyst").post(f"{page}do/lift/", {"text": "ours"}, follow=True))
+    assert "firewalls still block it" in shown
