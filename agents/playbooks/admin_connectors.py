@@ -7,8 +7,9 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.http import HttpRequest
-from django.urls import reverse
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -19,6 +20,9 @@ from aurora.actors import Actor
 from aurora.console import widgets
 from aurora.console.making import MakingAdmin
 from aurora.console.verbs import Button, ButtonsAdmin
+from aurora.resilience import availability
+from aurora.rest.auth import actor_of
+from aurora.standin import source
 
 DELIVERIES_SHOWN = 10
 PERMISSION = "agents:manage"
@@ -84,17 +88,44 @@ class ConnectorAdmin(MakingAdmin):
         return connector_forms.form_of(kind, request.POST or None)
 
     def make(self, given: Mapping[str, Any], actor: Actor) -> Connector:
-        settings = {name.removeprefix("settings."): value for name, value in given.items() if "." in name}
-        return connectors.configure(name=given["name"], kind=given["kind"], changes={"settings": settings}, actor=actor)
+        return connectors.configure(name=given["name"], kind=given["kind"], changes=given["changes"], actor=actor)
+
+    def get_urls(self) -> list[URLPattern]:
+        route = path("<path:object_id>/edit/", self.admin_site.admin_view(self.edit), name="agents_connector_edit")
+        return [route, *super().get_urls()]
+
+    def edit(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Its settings, in the form that adds one. What is secret goes in and never comes out."""
+        availability.database.require_writable()
+        if not self.is_editable(request):
+            raise PermissionDenied
+        row = self.get_object(request, object_id)
+        if row is None:
+            raise Http404
+        held = connectors.describe(row)["secrets"]
+        form = connector_forms.SettingsForm(row.kind, request.POST or None, row, held)
+        return self.through(
+            request,
+            form,
+            lambda given, actor: connectors.reconfigure(connector_id=row.pk, changes=given["changes"], actor=actor),
+            self.made,
+            title=f"Settings of {row.name}",
+            press="Save",
+            press_icon="save",
+            hint="Once saved, it has to be tested anew.",
+        )
+
+    def is_editable(self, request: HttpRequest) -> bool:
+        return source.is_writable() and actor_of(request).may(PERMISSION)
 
     def form_page(self, request: HttpRequest, **context: Any) -> Any:
         form: forms.Form = context["form"]
-        if not isinstance(form, connector_forms.KindForm):
+        if isinstance(form, connector_forms.ConnectorForm):
             kind = form.initial["kind"]
             context |= {"title": f"Add connector: {connector_forms.LABELS[kind]}"}
             context |= {"hint": "It is tried out on its page, by “Test”; that has no effect on its target."}
-            return super().form_page(request, **context)
-        context |= {"press": "Next", "press_icon": "arrow_forward", "method": "get"}
+        if isinstance(form, connector_forms.KindForm):
+            context |= {"press": "Next", "press_icon": "arrow_forward", "method": "get"}
         return super().form_page(request, **context)
 
     def page(self, request: HttpRequest, row: Connector) -> dict[str, Any]:
@@ -108,6 +139,7 @@ class ConnectorAdmin(MakingAdmin):
             "facts": [("Serves", served), *context["facts"]],
             "settings": told + [(connector_forms.label_of(name), "set, never shown") for name in live["secrets"]],
             **pages.breaker_box(live["breaker"]),
+            "edit": reverse("admin:agents_connector_edit", args=[row.pk]) if self.is_editable(request) else "",
             "is_webhook": row.kind == "webhook",
             "deliveries": [(sent, delivery_badge(sent)) for sent in row.deliveries.defer("body")[:DELIVERIES_SHOWN]],
         }

@@ -1,20 +1,26 @@
-"""Forms of new connectors: one a kind, made of the fields that its settings have. What is right, the settings decide."""
+"""Forms of connectors: one a kind, made of the fields that its settings have. What is right, the settings decide."""
 
 from __future__ import annotations
 
 import typing
-from collections.abc import Mapping
-from types import UnionType
+from collections.abc import Collection, Mapping
+from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union
 
 from django import forms
 from pydantic.fields import FieldInfo
 
 from agents.playbooks.actions import KINDS
+from agents.playbooks.models import Connector
 from agents.playbooks.states import ConnectorKind
+from aurora.texts import words
 
 LABELS = {kind.value: str(kind.label) for kind in ConnectorKind}
 _LONG = ("ca_pem",)
+_NUMBERS = (
+    ("priority", 0, 10_000, "Of several for an action the lowest is taken."),
+    ("max_in_flight", 1, 64, "Calls at once, over all workers."),
+)
 _NAMES = {
     "ca_pem": "Authority's certificate (PEM)",
     "url": "URL",
@@ -51,20 +57,81 @@ class PairsField(forms.CharField):
         return {name.strip(): given.strip() for name, _, given in lines}
 
 
-class ConnectorForm(forms.Form):
-    """Name and settings of a connector of one kind. What is left empty keeps its default."""
+class TextField(forms.CharField):
+    """A text of several lines, which browsers send with ends of lines of their own."""
 
-    name = forms.CharField(max_length=64)
-    kind = forms.CharField(widget=forms.HiddenInput)
+    def clean(self, value: Any) -> Any:
+        return super().clean(value).replace("\r\n", "\n")
 
-    def __init__(self, kind: str, data: Any = None) -> None:
+
+class SettingsForm(forms.Form):
+    """What is set of a connector of one kind; of one that is there (`row`), as it stands, but for its secrets."""
+
+    def __init__(self, kind: str, data: Any = None, row: Connector | None = None, held: Collection[str] = ()) -> None:
+        """`held` names the secrets that the connector has: left empty they stay."""
         super().__init__(data, initial={"kind": kind})
-        for name, info in KINDS[kind].Settings.model_fields.items():
-            self.fields[f"settings.{name}"] = _field(name, info, is_secret=name in KINDS[kind].SECRETS)
+        self.row, self._kind = row, KINDS[kind]
+        for name, info in self._kind.Settings.model_fields.items():
+            self._add_setting(name, info, is_held=name in held)
+        if len(self._kind.SERVES) > 1:
+            choices = [(name, words(name)) for name in sorted(self._kind.SERVES)]
+            self.fields["actions"] = forms.MultipleChoiceField(
+                choices=choices,
+                widget=forms.CheckboxSelectMultiple,
+                label="Serves",
+                initial=row.actions if row else sorted(self._kind.SERVES),
+            )
+        shown = row or Connector()
+        for name, least, most, told in _NUMBERS:
+            field = forms.IntegerField(min_value=least, max_value=most, initial=getattr(shown, name), help_text=told)
+            field.required = row is not None
+            self.fields[name] = field
+
+    def _add_setting(self, name: str, info: FieldInfo, *, is_held: bool) -> None:
+        is_secret = name in self._kind.SECRETS
+        field = _field(name, info, is_secret=is_secret)
+        if self.row is not None and not is_secret:
+            field.initial = _as_typed(self.row.settings.get(name, info.get_default(call_default_factory=True)))
+        self.fields[f"settings.{name}"] = field
+        if is_held:
+            field.required = False
+            field.help_text = f"{field.help_text} It is set, and stays when this is left empty.".strip()
+            if not info.is_required():
+                self.fields[f"forget.{name}"] = forms.BooleanField(
+                    required=False, label=f"Forget the {label_of(name).lower()} that is set"
+                )
 
     def clean(self) -> dict[str, Any]:
         given: dict[str, Any] = super().clean() or {}
-        return {name: value for name, value in given.items() if value not in ("", [], {})}
+        changes: dict[str, Any] = {"settings": {}}
+        for name, value in given.items():
+            where, _, setting = name.partition(".")
+            if where == "settings":
+                changes["settings"] |= self._setting(setting, value)
+            elif where in ("actions", "priority", "max_in_flight") and value is not None:
+                changes[where] = value
+        return {**given, "changes": changes}
+
+    def _setting(self, name: str, value: Any) -> dict[str, Any]:
+        """What is not asked for stays. What is left empty is none or its default; of a secret, it stays unless it is to be forgotten."""
+        if f"settings.{name}" not in self.data:
+            return {}
+        if value not in (None, "", [], {}):
+            return {name: value}
+        info = self._kind.Settings.model_fields[name]
+        if name in self._kind.SECRETS and not self.cleaned_data.get(f"forget.{name}"):
+            return {}
+        kind, _ = _kind_of(info.annotation)
+        if kind in (list, dict):
+            return {name: kind()}
+        return {name: None if _may_be_none(info) else info.get_default(call_default_factory=True)}
+
+
+class ConnectorForm(SettingsForm):
+    """Name and settings of a new connector."""
+
+    name = forms.CharField(max_length=64)
+    kind = forms.CharField(widget=forms.HiddenInput)
 
 
 def form_of(kind: str, data: Any) -> forms.Form:
@@ -91,8 +158,8 @@ def _field(name: str, info: FieldInfo, *, is_secret: bool) -> forms.Field:
         "label": label_of(name),
         "help_text": info.description or "",
     }
-    if not info.is_required() and info.default not in ("", [], {}, None):
-        shared["initial"] = written(info.default) if not isinstance(info.default, Mapping) else _lines(info.default)
+    if not info.is_required():
+        shared["initial"] = _as_typed(info.get_default(call_default_factory=True))
     kind, choices = _kind_of(info.annotation)
     if kind is Literal:
         return forms.ChoiceField(choices=[(choice, choice) for choice in choices], **shared)
@@ -105,7 +172,9 @@ def _field(name: str, info: FieldInfo, *, is_secret: bool) -> forms.Field:
     if is_secret:
         hidden = forms.PasswordInput(attrs={"autocomplete": "new-password"})
         return forms.CharField(strip=False, widget=hidden, **shared)
-    return forms.CharField(**shared, widget=_area(5) if name in _LONG else forms.TextInput())
+    if name in _LONG:
+        return TextField(**shared, widget=_area(5))
+    return forms.CharField(**shared)
 
 
 def _kind_of(annotation: Any) -> tuple[Any, tuple[Any, ...]]:
@@ -118,8 +187,15 @@ def _kind_of(annotation: Any) -> tuple[Any, tuple[Any, ...]]:
     return (origin or annotation), inner
 
 
-def _lines(table: Mapping[str, Any]) -> str:
-    return "\n".join(f"{name}: {value}" for name, value in table.items())
+def _may_be_none(info: FieldInfo) -> bool:
+    return NoneType in typing.get_args(info.annotation)
+
+
+def _as_typed(value: Any) -> Any:
+    """A setting as a person types it into its field: an item of a list, or of a table, a line."""
+    if isinstance(value, Mapping):
+        value = [f"{name}: {given}" for name, given in value.items()]
+    return "\n".join(map(str, value)) if isinstance(value, list) else value
 
 
 def _told(shared: dict[str, Any], form: str) -> dict[str, Any]:

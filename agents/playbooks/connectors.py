@@ -111,9 +111,23 @@ def reconfigure(*, connector_id: UUID, changes: Mapping[str, Any], actor: Actor)
         row = Connector.objects.select_for_update().filter(pk=connector_id).first()
         if row is None:
             raise Missing
+        before, secrets = _told(row), _secrets_of(row)
         _apply(row, changes)
+        after, replaced = _told(row), _differing(secrets, _secrets_of(row))
+        changed = _differing(before, after)
+        if any(name.startswith("settings.") for name in changed) or replaced:
+            row.tested_at, row.test_error = None, ""  # that was of other settings
         row.save()
-        audit.record(actor, "connector.configured", row, after={"changed": sorted(changes)})
+        if changed or replaced:
+            # Of a secret, that it is another one now; what it is or was, nobody reads anywhere.
+            told = {"secrets": replaced} if replaced else {}
+            audit.record(
+                actor,
+                "connector.configured",
+                row,
+                before={name: before.get(name) for name in changed},
+                after={**{name: after.get(name) for name in changed}, **told},
+            )
     return row
 
 
@@ -200,6 +214,16 @@ def _apply(row: Connector, changes: Mapping[str, Any]) -> None:
     row.settings = {name: value for name, value in checked.items() if name not in kind.SECRETS}
     row.secret = sealing.seal(orjson.dumps(secret).decode(), purpose=_PURPOSE) if secret else ""
     row.updated_at = timezone.now()
+
+
+def _told(row: Connector) -> dict[str, Any]:
+    """What can be set of a connector and is no secret, each by its name."""
+    plain = {name: getattr(row, name) for name in ("enabled", "actions", "priority", "max_in_flight")}
+    return plain | {f"settings.{name}": value for name, value in row.settings.items()}
+
+
+def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    return sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
 
 
 def _secrets_of(row: Connector) -> dict[str, Any]:

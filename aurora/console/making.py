@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from django import forms
@@ -80,13 +80,23 @@ class MakingAdmin(ButtonsAdmin):
         availability.database.require_writable()  # before the permission, which says no as well then, and for a reason that is none
         if not self.has_add_permission(request):
             raise PermissionDenied
-        form = self.form_for(request)
+        return self.through(request, self.form_for(request), self.make, self.made)
+
+    def through(
+        self,
+        request: HttpRequest,
+        form: forms.Form,
+        verb: Callable[[Mapping[str, Any], Actor], Any],
+        then: Callable[[HttpRequest, Any], HttpResponse],
+        **context: Any,
+    ) -> HttpResponse:
+        """What a form holds, given to the verb; then where its result leads, or else the form again with what is wrong."""
         if form.is_valid():
             try:
-                return self.made(request, self.make(form.cleaned_data, actor_of(request)))
+                return then(request, verb(form.cleaned_data, actor_of(request)))
             except AuroraError as error:
                 _show(form, error)
-        return self.form_page(request, form=form)
+        return self.form_page(request, form=form, **context)
 
 
 def _show(form: forms.Form, error: AuroraError) -> None:

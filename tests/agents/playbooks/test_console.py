@@ -7,13 +7,15 @@ import re
 import pytest
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.utils import timezone
 
 from agents.playbooks import approvals, authoring, connectors, executions
 from agents.playbooks.models import Approval, ApprovalLink, Connector, Execution, Playbook
 from agents.playbooks.states import ConnectorKind
 from aurora.identity.credentials import actor_from_user
+from aurora.models import AuditEntry
 from tests.agents.playbooks.stage import begin, person, statuses, work_off, write
-from tests.cast import ANALYST
+from tests.cast import ANALYST, OPERATOR
 from tests.console_pages import signed_in, text_of
 from tests.factories import make_alert, make_case
 
@@ -174,6 +176,94 @@ def test_a_setting_that_is_wrong_is_told_beside_its_field():
     assert field < shown.index('role="alert"', field) < shown.index('name="settings.recipients"')
     assert "line 2: This does not have the form that it needs" in shown
     assert not Connector.objects.filter(name="mail").exists()
+
+
+LDAP = {"url": "ldaps://dc.corp.example", "bind_dn": "cn=aurora", "password": "hush-hush", "base_dn": "dc=corp"}
+SETTINGS: dict[str, dict[str, object]] = {
+    "blocklist": {"expires_hours": None},
+    "ioc_store": {},
+    "webhook": {"url": "https://hooks.corp.example/a?b=c", "secret": "s" * 20},
+    "email": {"host": "mail.corp.example", "port": 25, "security": "tls", "sender": "soc@corp.example"}
+    | {"recipients": ["a@corp.example", "b@corp.example"], "approvers": {"lea": "lea@corp.example"}},
+    "chat": {"urls": ["json://chat.corp.example/x"], "approvers": {"lea": "json://chat.corp.example/lea"}},
+    "wazuh": {"url": "https://wazuh.corp.example:55000", "username": "soc", "password": "hush-hush"}
+    | {"commands": {}, "undo_commands": {"isolate_host": "!join"}, "agents": ["001", "002"]},
+    "ldap": LDAP
+    | {"scheme": "attribute", "attribute": "nsAccountLock", "disabled_value": "true"}
+    | {"user_attributes": ["uid", "mail"], "protected": ["cn=break glass, dc=corp", "svc-*"]},
+}
+
+
+def _typed(form) -> dict[str, object]:
+    """What a browser sends of a form that nobody has touched."""
+    bound = {field.html_name: field.value() for field in form if field.value() not in (None, False)}
+    return {name: str(value) if isinstance(value, int | float) else value for name, value in bound.items()}
+
+
+def _connector(kind: str) -> Connector:
+    changes = {"settings": SETTINGS[kind], "priority": 7}
+    return connectors.configure(name=f"my {kind}", kind=kind, changes=changes, actor=OPERATOR)
+
+
+@pytest.mark.parametrize("kind", ConnectorKind.values)
+def test_settings_that_nobody_touched_stay_as_they_are(kind):
+    row = _connector(kind)
+    before, client, page = connectors.wired(row).settings, signed_in("operator"), _edit_page(row)
+    form = client.get(page).context["form"]
+    assert client.post(page, _typed(form)).status_code == 302
+    row.refresh_from_db()
+    assert (connectors.wired(row).settings, row.priority) == (before, 7)
+    assert not AuditEntry.objects.filter(action="connector.configured").exists()
+
+
+def _edit_page(row: Connector) -> str:
+    return f"/admin/agents/connector/{row.pk}/edit/"
+
+
+def test_a_changed_setting_is_kept_audited_and_has_to_be_tested_anew():
+    row, client = _connector("email"), signed_in("operator")
+    Connector.objects.filter(pk=row.pk).update(tested_at=timezone.now())
+    form = _typed(client.get(_edit_page(row)).context["form"])
+    changed = form | {"settings.host": "mx.corp.example", "settings.approvers": "", "max_in_flight": "2"}
+    shown = text_of(client.post(_edit_page(row), changed | {"settings.password": "new-secret-word"}, follow=True))
+    row.refresh_from_db()
+    assert (row.settings["host"], row.settings["approvers"], row.max_in_flight, row.tested_at) == (
+        *("mx.corp.example", {}, 2),
+        None,
+    )
+    assert connectors.wired(row).settings.password == "new-secret-word"
+    entry = AuditEntry.objects.get(action="connector.configured")
+    assert (entry.before["settings.host"], entry.after["settings.host"]) == ("mail.corp.example", "mx.corp.example")
+    assert entry.after["secrets"] == ["password"]
+    assert "new-secret-word" not in f"{entry.before}{entry.after}{shown}"
+
+
+def test_a_secret_is_not_shown_stays_when_left_empty_and_can_be_forgotten():
+    row, client = _connector("chat"), signed_in("operator")
+    page = text_of(client.get(_edit_page(row)))
+    assert "chat.corp.example" not in page
+    assert 'name="forget.urls"' not in page  # a room it needs
+    form = _typed(client.get(_edit_page(row)).context["form"])
+    client.post(_edit_page(row), form | {"forget.approvers": "on"})
+    row.refresh_from_db()
+    held = connectors.wired(row).settings
+    assert (held.urls, held.approvers) == (["json://chat.corp.example/x"], {})
+
+
+def test_what_a_connector_serves_is_chosen_in_its_form():
+    row, client = _connector("webhook"), signed_in("operator")
+    form = _typed(client.get(_edit_page(row)).context["form"])
+    client.post(_edit_page(row), form | {"actions": ["notify", "isolate_host"]})
+    row.refresh_from_db()
+    assert row.actions == ["isolate_host", "notify"]
+
+
+def test_settings_are_changed_by_who_manages_connectors_and_by_nobody_else():
+    row = _connector("webhook")
+    assert signed_in("analyst").get(_edit_page(row)).status_code == 403
+    assert signed_in("operator").get(f"/admin/agents/connector/{row.pk}x/edit/").status_code == 404
+    wrong = {"settings.url": "nowhere", "actions": "notify", "priority": "1", "max_in_flight": "1"}
+    assert 'role="alert"' in text_of(signed_in("operator").post(_edit_page(row), wrong))
 
 
 @pytest.mark.parametrize("kind", ConnectorKind.values)
