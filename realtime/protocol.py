@@ -1,5 +1,5 @@
-"""uvicorn's WebSocket protocol with two promises more: a connection does not outlive its application for long, and a message that many
-receive is made into a frame once.
+"""uvicorn's WebSocket protocol with three promises more: a connection does not outlive its application for long, a message that many
+receive is made into a frame once, and a handshake that is none gets an answer, in the contract's shape.
 
 A server's frames are not masked (RFC 6455, 5.1), so without compression they are the same bytes for every receiver: a message that brings its
 `frame` along is written as it is. To close, uvicorn waits until everything it has buffered is taken. A peer that reads no more takes nothing, so a socket dropped for exactly that
@@ -9,12 +9,18 @@ would hold its descriptor and its buffer until the kernel gives up, which it nee
 from __future__ import annotations
 
 from collections.abc import MutableMapping
+from http import HTTPStatus
 from typing import Any
 
+import orjson
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.datastructures import Headers
 from websockets.frames import Frame as WebSocketFrame
 from websockets.frames import Opcode
+from websockets.http11 import Response
 from websockets.protocol import State
+
+from aurora.ids import new_id
 
 WRITE_NOW = "aurora.write_now"
 """The name of our extension of the ASGI scope (its `extensions`): a function that takes a ready frame, and returns whether it is written."""
@@ -29,6 +35,19 @@ def frame_of(text: str) -> bytes:
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
     """Writes ready frames, and aborts what is left of a connection some time after its application has returned."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.conn.reject = _refusal  # type: ignore[assignment, method-assign]  # uvicorn makes it, of a class that cannot be named
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated and not self.transport.is_closing():
+            # What is no request never becomes an event, so uvicorn would neither answer nor hang up.
+            told = b"".join(self.conn.data_to_send()) or _refusal(HTTPStatus.BAD_REQUEST, "").serialize()
+            self.handshake_complete = self.close_sent = True
+            self.transport.write(told)
+            self.transport.close()
 
     async def send(self, message: MutableMapping[str, Any]) -> None:  # type: ignore[override]
         frame = message.get("frame")
@@ -55,3 +74,19 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             await super().run_asgi()
         finally:
             self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+
+
+def _refusal(status: HTTPStatus | int, _text: str) -> Response:
+    """In the place of a sentence in plain text that tells about the library."""
+    status = HTTPStatus(status)
+    body = orjson.dumps({"detail": status.phrase})
+    headers = Headers(
+        {
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+            "X-Content-Type-Options": "nosniff",
+            "X-Request-ID": str(new_id()),
+            "Connection": "close",
+        }
+    )
+    return Response(status.value, status.phrase, headers, body)
