@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth.models import Group, User
 from django.contrib.auth.validators import ASCIIUsernameValidator
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest
-from django.urls import reverse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -25,7 +26,10 @@ from aurora.console.verbs import Button, ButtonsAdmin, Choice
 from aurora.errors import Invalid, Missing
 from aurora.identity import accounts, credentials
 from aurora.models import AuditEntry, DeadLetter, OutboxEvent
+from aurora.resilience import availability
+from aurora.rest.auth import actor_of
 from aurora.roles import ROLES, permissions_of
+from aurora.standin import source
 
 _NOUNS = {"casetask": "task", "evidence": "evidence", "executionstep": "step"}
 """Targets of the audit trail that have no page of their own."""
@@ -178,7 +182,7 @@ def _page_of(entry: AuditEntry) -> tuple[str, str]:
     return widgets.words(_NOUNS.get(entry.target_type, entry.target_type)), ""
 
 
-def _edit_account(key: Any, actor: Actor, changes: dict[str, Any]) -> object:
+def _edit_account(key: Any, actor: Actor, changes: dict[str, Any]) -> User:
     return accounts.edit_account(username=_username(key), changes=changes, actor=actor)
 
 
@@ -205,13 +209,19 @@ def _users(_deleted: object) -> str:
     return reverse("admin:auth_user_changelist")
 
 
-class AccountForm(forms.Form):
-    """A new account; what a password must be, the verb decides."""
+class PasswordForm(forms.Form):
+    """What a password must be, the verb decides."""
 
-    username = forms.CharField(max_length=150, validators=[ASCIIUsernameValidator()])
     password = forms.CharField(
         max_length=1024, strip=False, widget=forms.PasswordInput(attrs={"autocomplete": "new-password"})
     )
+
+
+class AccountForm(PasswordForm):
+    """A new account."""
+
+    field_order = ("username", "password", "role")
+    username = forms.CharField(max_length=150, validators=[ASCIIUsernameValidator()])
     role = forms.ChoiceField(choices=[(role, widgets.words(role)) for role in ROLES], initial="viewer")
 
 
@@ -272,9 +282,43 @@ class UserAdmin(MakingAdmin):
 
     form_class = AccountForm
     form_title, form_press, form_icon = "Add user", "Add user", "person_add"
+    change_form_template = "admin/auth/user/page.html"
 
     def make(self, given: Mapping[str, Any], actor: Actor) -> User:
         return accounts.create_account(**given, actor=actor)
+
+    def get_urls(self) -> list[URLPattern]:
+        route = path(
+            "<path:object_id>/password/", self.admin_site.admin_view(self.set_password), name="auth_user_password"
+        )
+        return [route, *super().get_urls()]
+
+    def set_password(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """A new password for somebody who has lost theirs; they set their own by their own page."""
+        availability.database.require_writable()
+        if not self.may_manage(request):
+            raise PermissionDenied
+        user = self.get_object(request, object_id)
+        if user is None:
+            raise Http404
+
+        def done(request: HttpRequest, _user: User) -> HttpResponse:
+            messages.success(request, f"{user.username} has a new password and is signed out everywhere.")
+            return HttpResponseRedirect(reverse("admin:auth_user_change", args=[user.pk]))
+
+        return self.through(
+            request,
+            PasswordForm(request.POST or None),
+            lambda given, actor: _edit_account(user.pk, actor, {"password": given["password"]}),
+            done,
+            title=f"New password for {user.username}",
+            press="Set password",
+            press_icon="password",
+            hint="It ends everything that the account has opened: sessions, tokens, sockets.",
+        )
+
+    def may_manage(self, request: HttpRequest) -> bool:
+        return source.is_writable() and actor_of(request).may("users:manage")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User, User]:
         rows: QuerySet[User, User] = super().get_queryset(request)
@@ -285,7 +329,8 @@ class UserAdmin(MakingAdmin):
         facts = [
             ("May open the console" if label == "Staff status" else label, value) for label, value in context["facts"]
         ]
-        return {**context, "facts": [("Role", self.role(row)), *facts]}
+        new_password = reverse("admin:auth_user_password", args=[row.pk]) if self.may_manage(request) else ""
+        return {**context, "facts": [("Role", self.role(row)), *facts], "new_password": new_password}
 
     @admin.display(description="Role")
     def role(self, user: User) -> SafeString:

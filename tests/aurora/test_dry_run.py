@@ -17,7 +17,7 @@ from django.urls import reverse
 
 from agents import registry
 from agents.models import Investigation
-from agents.playbooks.models import Approval, AutomationRule, Connector, Delivery, Execution, Playbook
+from agents.playbooks.models import Approval, AutomationRule, BlocklistEntry, Connector, Delivery, Execution, Playbook
 from aurora import dry_run
 from aurora.identity import api_keys
 from aurora.models import ApiKey, AuditEntry, OutboxEvent
@@ -85,6 +85,7 @@ CHANGES: list[tuple[str, str, Path, Callable[[], Any], int]] = [
     ),
     ("analyst", "PATCH", lambda: f"/automation-rules/{_rule()}", lambda: {"enabled": True}, 200),
     ("analyst", "DELETE", lambda: f"/automation-rules/{_rule()}", lambda: None, 204),
+    ("analyst", "POST", lambda: f"/blocklist/{_block()}/lift", lambda: {"reason": "ours"}, 200),
     ("operator", "PATCH", lambda: "/agents/threat_intel", lambda: {"enabled": False}, 200),
     ("operator", "POST", lambda: "/agents/threat_intel/breaker", lambda: {"action": "force_open"}, 200),
     ("operator", "POST", lambda: "/connectors", lambda: {"name": "second list", "kind": "blocklist"}, 201),
@@ -343,6 +344,10 @@ def _approval() -> str:
         stage.begin(stage.write(stage.block(requires_approval="always")), ADMIN)
         stage.work_off()
     return str(Approval.objects.get(status="pending").id)
+
+
+def _block() -> str:
+    return str(BlocklistEntry.objects.create(type="ip", value="203.0.113.9", key="drill").id)
 
 
 def _rule() -> str:

@@ -208,6 +208,28 @@ def test_an_account_is_deleted_by_its_verb():
     assert not User.objects.filter(pk=user.pk).exists()
 
 
+def test_a_lost_password_is_replaced_by_its_verb():
+    user, url = _account("viewer")
+    form = f"{url.removesuffix('/do')}/password/"
+    theirs, admin = Client(), signed_in("admin")
+    theirs.force_login(user)
+    assert form in text_of(admin.get(f"{url.removesuffix('/do')}/change/"))
+    assert "too short" in text_of(admin.post(form, {"password": "xq7~"}))
+    shown = text_of(admin.post(form, {"password": "another-long-pass-7"}, follow=True))
+    assert "signed out everywhere" in shown
+    assert User.objects.get(pk=user.pk).check_password("another-long-pass-7")
+    assert AuditEntry.objects.get(action="user.edited").after == {"password": "changed"}
+    assert theirs.get("/admin/").status_code == 302
+
+
+@pytest.mark.parametrize("role", ["analyst", "operator", "viewer"])
+def test_only_the_admin_replaces_passwords(role):
+    user, url = _account("viewer")
+    form = {"password": "another-long-pass-7"}
+    assert signed_in(role).post(f"{url.removesuffix('/do')}/password/", form).status_code == 403
+    assert User.objects.get(pk=user.pk).check_password(PASSWORD)
+
+
 def _own_password(browser: Client, old: str = PASSWORD, new: str = "another-long-pass-7") -> Any:
     form = {"old_password": old, "new_password1": new, "new_password2": new}
     return browser.post("/admin/password_change/", form, follow=True)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 import redis
@@ -95,6 +96,10 @@ def test_one_probe_at_a_time_in_all_processes(redis_client, join):
     fail(fleet[0], 3)
     until(lambda: all(breaker.snapshot().state == "open" for breaker in fleet))
     assert sum(not _is_refused(breaker) for breaker in fleet * 4) == 1
+
+
+def _is_shared(breaker: Breaker) -> bool:
+    return breaker.snapshot().shared
 
 
 def _is_refused(breaker: Breaker) -> bool:
@@ -321,7 +326,7 @@ def test_what_an_operator_ordered_while_redis_was_away_holds_whoever_comes_back_
     two.force_open()
     own_redis.start()
     for breaker in [two, one] if is_first else [one, two]:
-        until(lambda breaker=breaker: breaker.snapshot().shared)
+        until(partial(_is_shared, breaker))
     assert one.snapshot().is_forced
     assert two.snapshot().is_forced
 
