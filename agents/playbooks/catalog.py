@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Any
 
 
 class Risk(StrEnum):
@@ -20,16 +21,26 @@ class Risk(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """Something a playbook can do. `undo` says how it is taken back, empty when there is nothing to take back or no way to."""
+    """Something a playbook can do. `undo` says how it is taken back, empty when there is nothing to take back or no way to.
+
+    `targets` are the names under which a step may say on what; empty for what has none.
+    """
 
     name: str
     does: str
     risk: Risk
     undo: str = ""
+    targets: tuple[str, ...] = ()
 
     @property
     def is_reversible(self) -> bool:
         return self.risk is not Risk.IRREVERSIBLE
+
+    def is_idle(self, parameters: Mapping[str, Any]) -> bool:
+        """Whether the parameters say on what and name nothing. What says nothing of it is its connector's to understand."""
+        given = [parameters[name] for name in self.targets if name in parameters]
+        items = [item for value in given for item in (value if isinstance(value, list) else [value])]
+        return bool(given) and all(item is None or not str(item).strip() for item in items)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +79,25 @@ def _by_name(*items: Action) -> Mapping[str, Action]:
     return MappingProxyType({item.name: item for item in items})
 
 
+_HOSTS = ("hosts", "host")
+_USERS = ("users", "user")
+_PLACES = ("targets", "network", "ips", "ip")
+_INDICATORS = ("indicators", "targets")
+
 ACTIONS = _by_name(
-    Action("enrich_ioc", "Look an indicator up and record the verdict in the IOC store", Risk.READ_ONLY),
+    Action(
+        "enrich_ioc",
+        "Look an indicator up and record the verdict in the IOC store",
+        Risk.READ_ONLY,
+        targets=_INDICATORS,
+    ),
     Action("notify", "Tell people what happened and what they have to do", Risk.LOW),
-    Action("collect_forensics", "Take memory, disk traces and logs of a host", Risk.LOW),
-    Action("run_scan", "Scan a host for malware and known weaknesses", Risk.MEDIUM),
-    Action("block_ip", "Deny traffic to and from an address", Risk.MEDIUM, undo="Lift the block"),
-    Action("isolate_host", "Cut a host off the network", Risk.HIGH, undo="Reconnect the host"),
-    Action("disable_user", "Disable an account", Risk.HIGH, undo="Enable the account"),
-    Action("revoke_certificate", "Revoke a certificate", Risk.IRREVERSIBLE),
+    Action("collect_forensics", "Take memory, disk traces and logs of a host", Risk.LOW, targets=_HOSTS),
+    Action("run_scan", "Scan a host for malware and known weaknesses", Risk.MEDIUM, targets=_HOSTS),
+    Action("block_ip", "Deny traffic to and from an address", Risk.MEDIUM, undo="Lift the block", targets=_PLACES),
+    Action("isolate_host", "Cut a host off the network", Risk.HIGH, undo="Reconnect the host", targets=_HOSTS),
+    Action("disable_user", "Disable an account", Risk.HIGH, undo="Enable the account", targets=_USERS),
+    Action("revoke_certificate", "Revoke a certificate", Risk.IRREVERSIBLE, targets=("certificates", "certificate")),
 )
 
 # No action blocks a URL: the step blocks the address that serves it, and the block list feed carries URL and domain.

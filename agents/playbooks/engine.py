@@ -36,6 +36,8 @@ BUSY_SECONDS = 2.0
 PATIENCE = timedelta(minutes=15)
 """After which it waits no longer."""
 
+NOTHING_TO_DO = "there is nothing to act on"
+
 log = structlog.get_logger(__name__)
 
 
@@ -105,6 +107,10 @@ def _claim_step(held: Held, step: ExecutionStep) -> Claim | str | None:
             runs.settle(held, step, StepState.SKIPPED, result={"reason": f"not so: {spec.condition}"})
             return None
         step.parameters = templates.filled(spec.parameters, context)
+        if ACTIONS[step.action].is_idle(step.parameters):
+            # Before anybody is asked: nobody is to decide on nothing.
+            runs.settle(held, step, StepState.SKIPPED, result={"reason": NOTHING_TO_DO})
+            return None
         if not approvals.is_granted(execution, step, spec):
             runs.await_approval(held, step)
             return None

@@ -315,6 +315,8 @@ def _how_it_ended(step: ExecutionStep) -> str:
     text = f"{named(step)} {step.status.replace('_', ' ')}"
     if step.status in _CAME_TO_NOTHING:
         return f"{text}: {step.error}"
+    if step.status == StepState.SKIPPED:
+        return f"{text}: {step.result['reason']}"
     return f"{text}: {targets_of(step.parameters)}" if step.status == StepState.COMPLETED else text
 
 

@@ -405,3 +405,46 @@ def test_what_people_read_of_a_run_is_in_words():
         assert part in told
     assert BlocklistEntry.objects.get().reason.startswith("Malware response E-")
     assert not [name for name in (*ACTIONS, book.name) if "_" in name and name in told]
+
+
+def _empty_handed(**more):
+    """A run over an alert that names no host and no account."""
+    return begin(
+        Playbook.objects.get(name="malware_response"), ANALYST, alert_id=make_alert(severity="high").id, **more
+    )
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_step_with_nothing_to_act_on_is_skipped_and_nobody_is_asked(recorder, dry_run):
+    execution = _empty_handed(dry_run=dry_run)
+    work_off()
+    assert (now(execution).status, Approval.objects.exists()) == ("completed", False)
+    assert statuses(execution) == {"isolate": "skipped", "scan": "skipped", "block": "skipped", "report": "completed"}
+    assert execution.steps.get(name="isolate").result == {"reason": engine.NOTHING_TO_DO}
+    assert [order.action for order in recorder.told] == ([] if dry_run else ["notify"])
+    assert execution.summary == "1 of 4 steps completed; skipped: isolate, scan, block"
+
+
+def test_the_timeline_says_why_a_step_was_skipped(recorder):
+    execution = _empty_handed()
+    work_off()
+    told = "\n".join(_lines(execution))
+    assert "isolate (Isolate host) skipped: there is nothing to act on" in told
+    assert 'block (Block IP) skipped: not so: alert["network"] != []' in told
+
+
+@pytest.mark.usefixtures("_unasked")
+@pytest.mark.parametrize(
+    ("parameters", "status"),
+    [
+        ({"hosts": ["", None, " "]}, "skipped"),
+        ({"host": ""}, "skipped"),
+        ({"hosts": [], "host": "ws-1"}, "completed"),
+        ({"segment": "plant-3"}, "completed"),
+        ({}, "completed"),
+    ],
+)
+def test_what_names_no_target_by_name_is_its_connectors_to_understand(recorder, parameters, status):
+    execution = begin(write({"name": "isolate", "action": "isolate_host", "parameters": parameters}), ANALYST)
+    work_off()
+    assert statuses(execution) == {"isolate": status}
