@@ -9,6 +9,7 @@ from agents.playbooks.models import (
     BlocklistEntry,
     Connector,
     Delivery,
+    DisabledAccount,
     Execution,
     ExecutionStep,
     Playbook,
@@ -31,6 +32,7 @@ def register_all() -> None:
     register(Part(BlocklistEntry, BlocklistEntry.objects.all))
     register(Part(Connector, Connector.objects.all, blanked={"secret": ""}))
     register(Part(Delivery, Delivery.objects.all, newest=NEWEST))
+    register(Part(DisabledAccount, DisabledAccount.objects.all, newest=NEWEST))
     register(Part(Execution, Execution.objects.all, newest=NEWEST))
     register(Part(Approval, Approval.objects.all, newest=NEWEST))
     register(Part(ExecutionStep, ExecutionStep.objects.all, newest=10 * NEWEST))

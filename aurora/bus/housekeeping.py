@@ -35,20 +35,20 @@ def trim_streams() -> dict[str, int]:
 
 def forget_processed_events(*, now: datetime | None = None) -> int:
     before = (now or timezone.now()) - PROCESSED_EVENTS_KEPT
-    return _delete(ProcessedEvent.objects.filter(processed_at__lt=before))
+    return delete_by_batches(ProcessedEvent.objects.filter(processed_at__lt=before))
 
 
 def forget_refresh_tokens(*, now: datetime | None = None) -> int:
     """Those that have expired, used or not."""
-    return _delete(RefreshToken.objects.filter(expires_at__lt=now or timezone.now()))
+    return delete_by_batches(RefreshToken.objects.filter(expires_at__lt=now or timezone.now()))
 
 
 def forget_idempotency_keys(*, now: datetime | None = None) -> int:
     before = (now or timezone.now()) - IDEMPOTENCY_KEYS_KEPT
-    return _delete(IdempotencyKey.objects.filter(created_at__lt=before))
+    return delete_by_batches(IdempotencyKey.objects.filter(created_at__lt=before))
 
 
-def _delete(rows: QuerySet[Any]) -> int:
+def delete_by_batches(rows: QuerySet[Any]) -> int:
     """Deletes them batch by batch; how many."""
     total = 0
     while True:

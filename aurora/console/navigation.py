@@ -71,6 +71,12 @@ _GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("Playbooks", "account_tree", "admin:agents_playbook_changelist", "agents.view_playbook"),
             Entry("Rules", "bolt", "admin:agents_automationrule_changelist", "agents.view_automationrule"),
             Entry("Block list", "gpp_bad", "admin:agents_blocklistentry_changelist", "agents.view_blocklistentry"),
+            Entry(
+                "Disabled accounts",
+                "person_off",
+                "admin:agents_disabledaccount_changelist",
+                "agents.view_disabledaccount",
+            ),
             Entry("Agents", "smart_toy", "admin:agents_agent_changelist", "agents.view_agent"),
         ),
     ),

@@ -61,6 +61,7 @@ _MODELS = {
     "agents.connector": ("agents:manage", "agents:manage"),
     "agents.delivery": ("agents:manage", "agents:manage"),
     "agents.blocklistentry": ("iocs:read", ""),
+    "agents.disabledaccount": ("playbooks:read", ""),
     "agents.automationrule": ("playbooks:read", "playbooks:execute"),
     "aurora.outboxevent": ("agents:read", ""),
     "aurora.deadletter": ("agents:read", "agents:manage"),
