@@ -89,6 +89,23 @@ def test_signing_in_is_in_the_trail_at_the_api_and_at_the_console():
 
 
 @pytest.mark.django_db
+def test_signing_out_is_in_the_trail_once_at_the_api_and_at_the_console():
+    user = make_user("admin")
+    token = credentials.sign_in(username=user.username, password=PASSWORD).refresh_token
+    for _ in range(2):
+        ApiClient(REMOTE_ADDR="192.0.2.7").call("POST", "/auth/logout", {"refresh_token": token})
+    browser = ApiClient(REMOTE_ADDR="192.0.2.8")
+    browser.post("/admin/login/", {"username": user.username, "password": PASSWORD})
+    for _ in range(2):
+        browser.post("/admin/logout/")
+    entries = AuditEntry.objects.filter(action="user.signed_out", target_id=str(user.pk)).order_by("id")
+    assert [(entry.actor, entry.address) for entry in entries] == [
+        (user.username, "192.0.2.7"),
+        (user.username, "192.0.2.8"),
+    ]
+
+
+@pytest.mark.django_db
 def test_the_reuse_of_a_refresh_token_is_in_the_trail():
     user = make_user("analyst")
     token = credentials.sign_in(username=user.username, password=PASSWORD).refresh_token

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import wraps
 from http import HTTPStatus
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.views import PasswordChangeView
 from django.core.exceptions import BadRequest
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
@@ -18,7 +20,8 @@ from unfold.sites import UnfoldAdminSite
 from aurora.bus import control
 from aurora.console import overview, previews
 from aurora.identity import accounts, credentials
-from aurora.rest.auth import actor_of
+from aurora.resilience import availability
+from aurora.rest.auth import actor_of, address_of
 
 # unfold's Alpine compiles the expressions of its templates ('unsafe-eval') and sets styles inline; scripts inline or from elsewhere never run,
 # so text of an attacker's that a mistake let become markup still does nothing.
@@ -67,8 +70,13 @@ class Console(UnfoldAdminSite):
         return response
 
     def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
-        user_id = request.user.pk
-        response = super().logout(request, extra_context)
+        leaving, user_id = request.user, request.user.pk
+        # While PostgreSQL is away no session of its ends, nor is there a trail to tell of it.
+        is_kept = availability.database.standing.is_up
+        with transaction.atomic() if is_kept else nullcontext():
+            response = super().logout(request, extra_context)
+            if is_kept and leaving.is_authenticated and not request.user.is_authenticated:
+                credentials.note_sign_out(leaving, address=address_of(request))
         control.rights_changed(user_id=user_id)
         _set_policy(response)
         return response

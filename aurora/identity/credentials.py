@@ -38,6 +38,7 @@ from aurora.identity.known_good import Confirmed
 from aurora.ids import new_id
 from aurora.models import ApiKey, RefreshToken
 from aurora.roles import ROLES
+from aurora.texts import require_storable
 
 _BAD_CREDENTIALS = "Incorrect username or password"
 _BAD_TOKEN = "Invalid or expired token"  # noqa: S105 - a sentence
@@ -85,6 +86,12 @@ def note_sign_in(actor: Actor) -> None:
         audit.record(actor, "user.signed_in", User(pk=actor.user_id))
 
 
+def note_sign_out(user: User, *, address: str = "") -> None:
+    """Tells the audit trail that somebody has signed out, be it without a role by now. In the transaction that ends the session."""
+    actor = Actor(name=user.username, role=role_of(user), address=address, user_id=user.pk)
+    audit.record(actor, "user.signed_out", user)
+
+
 def refresh(*, refresh_token: str, address: str = "") -> SignIn:
     """A fresh pair for a refresh token, which is used up by it. Raises Denied; a token used before also ends its family."""
     with transaction.atomic():
@@ -110,13 +117,13 @@ def refresh(*, refresh_token: str, address: str = "") -> SignIn:
     raise Denied(_BAD_TOKEN, is_anonymous=True)
 
 
-def sign_out(*, refresh_token: str) -> None:
+def sign_out(*, refresh_token: str, address: str = "") -> None:
     """Ends the token's family, its access tokens and the sockets opened by them. An unknown token is no error: it is as dead as it can be."""
     with transaction.atomic():
         # Behind a refresh that is under way, whose new token would else outlive its family.
-        _, row = _locked_token(refresh_token)
-        if row is not None:
-            _end_family(row)
+        account, row = _locked_token(refresh_token)
+        if account is not None and row is not None and _end_family(row):
+            note_sign_out(account, address=address)
 
 
 def actor_from_token(token: str, *, address: str = "") -> Actor:
@@ -200,9 +207,11 @@ def _locked_token(refresh_token: str) -> tuple[User | None, RefreshToken | None]
     return account, tokens.select_for_update(no_key=True).first()
 
 
-def _end_family(row: RefreshToken) -> None:
-    RefreshToken.objects.filter(family=row.family, revoked_at=None).update(revoked_at=timezone.now())
+def _end_family(row: RefreshToken) -> bool:
+    """Whether there was anything left of it to end."""
+    ended = RefreshToken.objects.filter(family=row.family, revoked_at=None).update(revoked_at=timezone.now())
     control.rights_changed(user_id=row.user_id)
+    return ended > 0
 
 
 def _mark_of(password_hash: str) -> bytes:
@@ -243,7 +252,7 @@ def _issue(user: User, *, family: UUID) -> SignIn:
 def _claims(token: str) -> dict[str, Any]:
     try:
         claims = _signed(token, settings.SECRET_KEY)
-    except jwt.InvalidTokenError:
+    except (jwt.InvalidTokenError, ValueError):
         raise Denied(_BAD_TOKEN, is_anonymous=True) from None
     if claims["exp"] <= time.time():
         raise Denied(_BAD_TOKEN, is_anonymous=True)
@@ -261,8 +270,13 @@ def _sign_in_of(claims: dict[str, Any]) -> tuple[UUID, str]:
 
 @lru_cache(maxsize=4096)
 def _signed(token: str, key: str) -> dict[str, Any]:
-    """What a token of ours says. A signature does not change, so a caller's is worked out once; the hour is for who asks to look at."""
-    return jwt.decode(token, key, algorithms=["HS256"], options={"require": ["sub", "role", "exp", "iat", "jti"]})
+    """What a token of ours says. A signature does not change, so a caller's is worked out once; the hour is for who asks to look at.
+
+    Raises ValueError for claims that PostgreSQL could not be asked about: others may hold the key, and sign what we never would.
+    """
+    claims = jwt.decode(token, key, algorithms=["HS256"], options={"require": ["sub", "role", "exp", "iat", "jti"]})
+    require_storable(claims)
+    return claims
 
 
 def _token_id(refresh_token: str) -> UUID:

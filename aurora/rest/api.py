@@ -127,7 +127,8 @@ class Logout(ApiView):
     authentication_classes = ()
 
     def post(self, request: Request) -> Response:
-        credentials.sign_out(refresh_token=self.body(RefreshBody).refresh_token)
+        token = self.body(RefreshBody).refresh_token
+        credentials.sign_out(refresh_token=token, address=address_of(request._request))
         return Response(status=204)
 
 

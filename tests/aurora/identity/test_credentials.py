@@ -156,6 +156,14 @@ def test_a_token_of_ours_with_another_jti_is_refused(jti):
     assert _me(_token("ana", jti=jti)).status_code == 401
 
 
+@pytest.mark.parametrize(
+    "claims", [{"sub": "a\0"}, {"sub": "\ud800"}, {"exp": 10**400}, {"exp": 10**30}, {"sub": ["ana"]}]
+)
+def test_a_token_of_ours_that_says_what_nothing_can_hold_is_refused(claims):
+    make_user("admin", "ana")
+    assert _me(_token("ana", **claims)).status_code == 401
+
+
 def test_the_table_of_refresh_tokens_holds_nothing_that_signs_in():
     user = make_user("viewer")
     token = credentials.sign_in(username=user.username, password=PASSWORD).refresh_token
