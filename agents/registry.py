@@ -158,8 +158,9 @@ def command_breaker(*, agent_type: str, action: str, actor: Actor, reason: str =
     agent = find(agent_type)
     breaker = breaker_of(agent)
     before = {"state": breaker.snapshot().state}
+    after = {"state": "open" if action == "force_open" else "closed"} | ({"reason": reason} if reason else {})
     with transaction.atomic():
-        audit.record(actor, f"breaker.{action}", agent, before=before, after={"reason": reason} if reason else {})
+        audit.record(actor, f"breaker.{action}", agent, before=before, after=after)
     if dry_run.is_preview():
         return agent  # it is shared by all processes, and no rollback reaches it
     {"reset": breaker.reset, "force_open": breaker.force_open, "force_closed": breaker.force_closed}[action]()

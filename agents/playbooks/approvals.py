@@ -225,7 +225,7 @@ def _tell(approval: Approval, actor: Actor, verdict: _Verdict, reason: str) -> N
         approval.execution, told + (f": {reason}" if reason else ""), step=approval.step, kind=TimelineKind.APPROVAL
     )
     after = {"status": approval.status, "reason": reason} | ({"by": "link"} if verdict.is_by_link else {})
-    audit.record(actor, f"approval.{verdict}", approval, after=after)
+    audit.record(actor, f"approval.{verdict}", approval, before={"status": ApprovalStatus.PENDING}, after=after)
     outbox.announce(events.approval_decided(approval))
 
 

@@ -110,7 +110,8 @@ def _switch(playbook: Playbook, enabled: Any, actor: Actor) -> None:
         return
     playbook.enabled, playbook.updated_at = enabled, timezone.now()
     playbook.save(update_fields=["enabled", "updated_at"])
-    audit.record(actor, "playbook.enabled" if enabled else "playbook.disabled", playbook)
+    action = "playbook.enabled" if enabled else "playbook.disabled"
+    audit.record(actor, action, playbook, before={"enabled": not enabled}, after={"enabled": enabled})
 
 
 def _revise(playbook: Playbook, changes: Mapping[str, Any], actor: Actor) -> None:

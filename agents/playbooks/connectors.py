@@ -98,7 +98,7 @@ def configure(*, name: str, kind: str, changes: Mapping[str, Any], actor: Actor)
         with transaction.atomic():
             _apply(row, changes)
             row.save(force_insert=True)
-            audit.record(actor, "connector.created", row, after={"name": name, "kind": kind})
+            audit.record(actor, "connector.created", row, after={"name": name, "kind": kind, **_told(row)})
     except IntegrityError:
         raise Conflict(f"A connector named {name} exists") from None
     return row
@@ -138,7 +138,7 @@ def remove(*, connector_id: UUID, actor: Actor) -> None:
         row = Connector.objects.select_for_update().filter(pk=connector_id).first()
         if row is None:
             raise Missing
-        audit.record(actor, "connector.removed", row, before={"name": row.name, "kind": row.kind})
+        audit.record(actor, "connector.removed", row, before={"name": row.name, "kind": row.kind, **_told(row)})
         row.delete()
 
 

@@ -79,7 +79,8 @@ def cancel(*, execution_id: UUID, actor: Actor, rollback: bool = False) -> Execu
         execution = held.execution
         if execution.course != Course.FORWARD:
             raise Conflict("The run is being ended already")
-        audit.record(actor, "execution.cancelled", execution, after={"rollback": rollback})
+        before = {"status": execution.status}
+        audit.record(actor, "execution.cancelled", execution, before=before, after={"rollback": rollback})
         runs.note(execution, f"Called off by {actor.name}" + (", with rollback" if rollback else ""))
         execution.is_paused = False
         runs.turn(held, Course.UNDO if rollback else Course.CANCEL)
@@ -146,7 +147,8 @@ def _hold(execution_id: UUID, actor: Actor, *, is_paused: bool) -> Execution:
         if execution.is_paused == is_paused:
             raise Invalid("The run is paused already" if is_paused else "The run is not paused")
         execution.is_paused = is_paused
-        audit.record(actor, "execution.paused" if is_paused else "execution.resumed", execution)
+        was, now = {"is_paused": not is_paused}, {"is_paused": is_paused}
+        audit.record(actor, "execution.paused" if is_paused else "execution.resumed", execution, before=was, after=now)
         runs.note(execution, f"{'Paused' if is_paused else 'Resumed'} by {actor.name}")
         runs.queue(held, [] if is_paused else [step for step in held.steps if step.status == StepState.QUEUED])
     return execution

@@ -144,6 +144,8 @@ def test_a_reason_goes_into_the_audit(agent):
     client.post(f"{AGENT}/do/force-open/", {"text": "maintenance"})
     told = dict(AuditEntry.objects.filter(target_type="agent").values_list("action", "after__reason"))
     assert told == {"agent.configured": "it cries wolf", "breaker.force_open": "maintenance"}
+    held = AuditEntry.objects.get(action="breaker.force_open")
+    assert (held.before["state"], held.after["state"]) == ("closed", "open")
 
 
 def test_a_breaker_can_be_held_closed(agent):

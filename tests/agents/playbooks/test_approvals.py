@@ -197,7 +197,8 @@ def test_asking_and_deciding_are_announced_audited_and_in_the_timeline(recorder)
         "approval.decided",
         "execution.updated",
     }
-    assert AuditEntry.objects.get(action="approval.approved").actor == "lea"
+    entry = AuditEntry.objects.get(action="approval.approved")
+    assert (entry.actor, entry.before["status"], entry.after["status"]) == ("lea", "pending", "approved")
 
 
 @pytest.mark.django_db(transaction=True)

@@ -21,6 +21,7 @@ from agents.playbooks.actions.contract import Order
 from agents.playbooks.definition import Retry
 from agents.playbooks.models import Connector, Delivery
 from aurora.errors import Invalid
+from aurora.models import AuditEntry
 from tests.cast import OPERATOR, ApiClient
 from tests.group import free_port
 
@@ -145,6 +146,26 @@ def test_a_secret_goes_in_and_never_comes_out(server):
     assert SECRET not in Connector.objects.get(pk=connector.pk).secret
     operator.call("PATCH", f"/connectors/{connector.id}", {"priority": 5})
     assert _act(Connector.objects.get(pk=connector.pk), _order()).status == "completed"
+
+
+def test_the_trail_tells_where_a_connector_led_and_leads_and_nothing_of_its_secret(server):
+    connector, operator = _webhook(server), ApiClient("operator")
+    url = connector.settings["url"]
+    changes = {"priority": 5, "settings": {"url": "https://elsewhere.example/hook", "secret": SECRET[::-1]}}
+    assert operator.call("PATCH", f"/connectors/{connector.id}", changes).status_code == 200
+    operator.call("DELETE", f"/connectors/{connector.id}")
+    made, changed, removed = AuditEntry.objects.filter(target_id=str(connector.id)).order_by("id")
+    assert made.after["settings.url"] == url
+    assert changed.before == {"priority": 100, "settings.url": url}
+    assert changed.after == {
+        "priority": 5,
+        "settings.url": "https://elsewhere.example/hook",
+        "secrets": ["secret"],
+    }
+    assert removed.before["settings.url"] == "https://elsewhere.example/hook"
+    told = str([(entry.before, entry.after) for entry in (made, changed, removed)])
+    assert SECRET not in told
+    assert SECRET[::-1] not in told
 
 
 def test_a_webhook_is_tested_by_a_message_that_asks_for_nothing(server):
