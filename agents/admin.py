@@ -162,6 +162,7 @@ AGENT_BUTTONS = (
         "agents:manage",
         _command("reset"),
         icon="restart_alt",
+        asks=REASON,
         done="given a fresh breaker",
     ),
     Button(

@@ -45,6 +45,8 @@ from aurora.observability.tracing import current_traceparent
 from aurora.texts import storable
 
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
+MOST_THOUGHTS, MOST_FINDINGS = 500, 200
+"""Of one answer: each is a line of the investigation's log, and is written while the caller waits."""
 CANCEL_SECONDS = 2.0
 """How long a task that nobody waits for may take to be cancelled, behind the caller's back."""
 FIRST_POLL_SECONDS, LONGEST_POLL_SECONDS = 0.2, 2.0
@@ -115,6 +117,7 @@ class _Conversation:
     artifacts: dict[str, Artifact] = field(default_factory=dict)
     status: TaskStatus | None = None
     remote_id: str = ""
+    thought: int = 0
 
     async def hold(self, seconds: float) -> Output:
         client: Client | None = None
@@ -160,9 +163,10 @@ class _Conversation:
     def _take_status(self, status: TaskStatus) -> None:
         is_news = self.status is None or status.message != self.status.message
         self.status = status
-        if is_news and self._is_working() and status.HasField("message"):
+        if is_news and self._is_working() and status.HasField("message") and self.thought < MOST_THOUGHTS:
             text, data = envelope.thought_of(status.message)
             if text:
+                self.thought += 1
                 self.thoughts.put((text, data))
 
     def _is_working(self) -> bool:
@@ -282,6 +286,8 @@ def _output(parts: list[Any]) -> Output:
     output = envelope.output_of(parts)
     if output is None:
         raise AgentFault("The agent answered with nothing")
+    if len(output.findings) > MOST_FINDINGS:
+        raise AgentFault(f"The agent answered with {len(output.findings)} findings; at most {MOST_FINDINGS} are taken")
     return output
 
 

@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any
 
 import uvicorn
-from a2a.helpers.proto_helpers import new_task_from_user_message, new_text_part
+from a2a.helpers.proto_helpers import new_data_part, new_task_from_user_message, new_text_part
 from a2a.server.agent_execution import AgentExecutor, RequestContext
 from a2a.server.events import EventQueue
 from a2a.server.request_handlers import DefaultRequestHandler
@@ -84,6 +85,7 @@ class ForeignExecutor(AgentExecutor):
     def __init__(self) -> None:
         self.cancelled = threading.Event()
         self.headers: list[dict[str, str]] = []
+        self.data: list[Any] = []
 
     async def execute(self, context: RequestContext, event_queue: EventQueue) -> None:
         assert context.message
@@ -94,6 +96,9 @@ class ForeignExecutor(AgentExecutor):
         await updater.start_work(updater.new_agent_message([new_text_part("I look at it")]))
         if prompt == "hang":
             await asyncio.sleep(3600)
+        if prompt == "chatter":
+            for number in range(300):
+                await updater.start_work(updater.new_agent_message([new_text_part(f"I go on: {number}")]))
         words = updater.new_agent_message([new_text_part(f"I do not like: {prompt}")])
         if prompt == "fail":
             await updater.failed(words)
@@ -102,7 +107,8 @@ class ForeignExecutor(AgentExecutor):
         elif prompt == "ask":
             await updater.requires_input(words)
         else:
-            await updater.add_artifact([new_text_part(f"I saw: {prompt}")], name="answer")
+            answer = [new_text_part(f"I saw: {prompt}"), *map(new_data_part, self.data)]
+            await updater.add_artifact(answer, name="answer")
             await updater.complete()
 
     async def cancel(self, context: RequestContext, event_queue: EventQueue) -> None:

@@ -142,8 +142,13 @@ def test_a_reason_goes_into_the_audit(agent):
     client = signed_in("operator")
     client.post(f"{AGENT}/do/disable/", {"text": "it cries wolf"})
     client.post(f"{AGENT}/do/force-open/", {"text": "maintenance"})
+    client.post(f"{AGENT}/do/reset/", {"text": "it is done"})
     told = dict(AuditEntry.objects.filter(target_type="agent").values_list("action", "after__reason"))
-    assert told == {"agent.configured": "it cries wolf", "breaker.force_open": "maintenance"}
+    assert told == {
+        "agent.configured": "it cries wolf",
+        "breaker.force_open": "maintenance",
+        "breaker.reset": "it is done",
+    }
     held = AuditEntry.objects.get(action="breaker.force_open")
     assert (held.before["state"], held.after["state"]) == ("closed", "open")
 

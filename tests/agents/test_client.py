@@ -135,6 +135,22 @@ def test_an_answer_without_end_is_cut(start, monkeypatch):
         ask(start(answering(200, {"name": "x" * 2000})))
 
 
+def test_of_an_agent_that_thinks_without_end_the_first_thoughts_are_kept(start, monkeypatch):
+    monkeypatch.setattr(client, "MOST_THOUGHTS", 20)
+    output, thoughts = ask(start(lambda url: foreign(ForeignExecutor(), url)), "chatter")
+    assert output.summary == "I saw: chatter"
+    assert thoughts[:3] == ["I look at it", "I go on: 0", "I go on: 1"]
+    assert len(thoughts) == 20
+
+
+def test_an_answer_with_more_findings_than_anybody_reads_is_the_agents_fault(start):
+    executor = ForeignExecutor()
+    finding = {"title": "t", "detail": "d", "confidence": 0.5}
+    executor.data = [{"summary": "s", "confidence": 0.5, "confidence_reason": "r", "findings": [finding] * 300}]
+    with pytest.raises(AgentFault, match="300 findings"):
+        ask(start(lambda url: foreign(executor, url)))
+
+
 def test_a_compressed_answer_is_refused(start):
     async def answer(_request):
         return Response(b"x", headers={"content-encoding": "gzip"})
