@@ -31,8 +31,10 @@ _NOISE_SEEDS = (*_SEEDS, *range(101, 113))
 _NOISE_SAMPLE = 25
 _TABLES = ("cases_alert", "cases_case", "cases_ioc", "cases_ingestreceipt", "aurora_outboxevent")
 _INSIDE = ("execution", "credential_access", "lateral_movement", "collection", "exfiltration", "initial_access")
-SILENT = ("network_security", "endpoint_security", "malware_analyst", "forensic_analyst", "threat_hunter")
-"""Whoever has to say nothing about noise. The others always answer: they triage, look up, plan and report."""
+_MEASURED = ("network_security", "endpoint_security", "malware_analyst", "forensic_analyst", "threat_hunter")
+"""Those with targets; the threat intelligence has none, for its store knows nothing here but what the sensors of the story saw."""
+SILENT = (*_MEASURED, "threat_intel")
+"""Whoever has to say nothing about noise. The others always answer: they triage, plan and report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +175,6 @@ def _traces_by_trade(traces: Sequence[Trace], players: Any) -> dict[str, set[str
     on_hosts = ('"image":', '"imagePath":', '"sourceImage":')
     trades: dict[str, Callable[[Trace], bool]] = {
         "security_analyst": lambda one: True,
-        "threat_intel": lambda one: False,
         "threat_hunter": lambda one: True,
         "network_security": lambda one: (
             one.source == "suricata" and bool(one.phases & {"beaconing", "lateral_movement", "exfiltration"})
@@ -192,7 +193,7 @@ def _traces_by_trade(traces: Sequence[Trace], players: Any) -> dict[str, set[str
         "report_generator": lambda one: True,
     }
     found = {agent: {one.id for one in traces if is_one(one)} for agent, is_one in trades.items()}
-    return found | {"incident_responder": _true_targets(players)}
+    return found | {"incident_responder": _true_targets(players), "threat_intel": _true_indicators(players)}
 
 
 def _true_targets(players: Any) -> set[str]:
@@ -201,6 +202,10 @@ def _true_targets(players: Any) -> set[str]:
         players.victim.user, players.service_account, players.scanner, players.c2_ip, players.drop_ip,
         players.c2_domain, players.drop_domain,
     }  # fmt: skip
+
+
+def _true_indicators(players: Any) -> set[str]:
+    return {players.scanner, players.c2_ip, players.drop_ip, players.c2_domain, players.drop_domain}
 
 
 def _rate(score: Score, agent: str, output: Mapping[str, Any], attack: set[str], truth: set[str]) -> None:
@@ -212,18 +217,19 @@ def _rate(score: Score, agent: str, output: Mapping[str, Any], attack: set[str],
         }
         right = pointed & truth
         score.traces &= truth - {name for name in truth if name.endswith(".example")}
+    elif agent == "threat_intel":
+        pointed = {finding["iocs"][0]["value"] for finding in output["findings"]}
+        right = pointed & score.traces
     else:
-        pointed = _pointed_at(agent, output)
+        pointed = _pointed_at(output)
         right = pointed & attack
     score.pointed += len(pointed)
     score.right += len(right)
     score.found |= right
 
 
-def _pointed_at(agent: str, output: Mapping[str, Any]) -> set[str]:
+def _pointed_at(output: Mapping[str, Any]) -> set[str]:
     """The alerts that an answer holds for part of it: those of its hypotheses, else those that its findings cite."""
-    if agent == "threat_intel":
-        return set()
     rows = output["data"].get("hypotheses")
     if rows is not None:
         return {alert_id for row in rows for alert_id in row["alert_ids"]}
@@ -239,9 +245,7 @@ def _add(total: Score, score: Score, seed: int) -> None:
 
 def _figures(totals: Mapping[str, Score], loud: Mapping[str, int]) -> Iterable[Figure]:
     for agent, score in totals.items():
-        if not score.traces:
-            continue
-        is_specialist = agent in SILENT
+        is_specialist = agent in _MEASURED
         details = {"pointed": float(score.pointed), "right": float(score.right), "traces": float(len(score.traces))}
         yield Figure(
             f"{agent}: precision", "", score.precision, target=TARGETS[0] if is_specialist else None, details=details

@@ -13,7 +13,14 @@ from tests.factories import NOW, make_alert
 
 pytestmark = pytest.mark.django_db
 
-_SILENT = ("network_security", "endpoint_security", "malware_analyst", "forensic_analyst", "threat_hunter")
+_SILENT = (
+    "network_security",
+    "endpoint_security",
+    "malware_analyst",
+    "forensic_analyst",
+    "threat_hunter",
+    "threat_intel",
+)
 _HOSTS = [f"10.20.{net}.{host}" for net in (5, 6, 7) for host in range(10, 22)]
 _SERVERS = [f"10.10.{net}.{host}" for net in (0, 2) for host in (11, 12, 21, 22)]
 
