@@ -6,6 +6,7 @@ HTTPS anywhere, its certificate verified. Plain HTTP only where nobody can liste
 
 from __future__ import annotations
 
+import re
 from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
@@ -13,6 +14,12 @@ from django.conf import settings
 from aurora.addresses import address_or_none
 from aurora.errors import Invalid
 from aurora.rest.problems import problem
+
+_NOT_IN_URLS = re.compile(r"[\x00-\x20\x7f]")
+# One whose last part is a number is an IPv4 address in another spelling (`0xa9fea9fe`), to whoever connects; other scripts are written as `xn--`.
+_NAME = re.compile(
+    r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*(?!(?:\d+|0x[0-9a-f]*)\.?$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.?"
+)
 
 
 def require_endpoint(endpoint: str) -> str:
@@ -22,7 +29,7 @@ def require_endpoint(endpoint: str) -> str:
         port = url.port
     except ValueError:
         raise _wrong("is no URL") from None
-    if url.scheme not in ("http", "https") or not url.hostname or port == 0:
+    if url.scheme not in ("http", "https") or not url.hostname or port == 0 or _NOT_IN_URLS.search(endpoint.strip()):
         raise _wrong("must be an http or https URL")
     if url.username is not None or url.query or url.fragment:
         raise _wrong("must have no user, query or fragment; a bearer has a field of its own")
@@ -35,6 +42,8 @@ def _require_reachable(url: SplitResult) -> None:
     address = address_or_none(host)
     if address is not None and (address.is_link_local or address.is_multicast or address.is_unspecified):
         raise _wrong("must not be a link-local, multicast or unspecified address")
+    if address is None and not _NAME.fullmatch(host):
+        raise _wrong("must name a host, or give its address as it is usually written")
     if url.scheme == "https":
         return
     is_near = host == "localhost" or (address is not None and (address.is_loopback or address.is_private))

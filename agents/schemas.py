@@ -32,8 +32,8 @@ class EventQuery(PageQuery):
     limit: int = Field(200, ge=1, le=200)
 
 
-_NAME = "[a-z0-9]+(-[a-z0-9]+)*"
-_ENDPOINT = rf"^https://{_NAME}(\.{_NAME})*(:[1-9][0-9]{{0,3}})?(/[A-Za-z0-9_~-]+)*$"
+_NAME = "[a-z0-9]{1,20}(-[a-z0-9]{1,20})?"
+_ENDPOINT = rf"^https://({_NAME}\.)*[a-z][a-z0-9]{{0,20}}(-[a-z0-9]{{1,20}})?(:[1-9][0-9]{{0,3}})?(/[A-Za-z0-9_~-]+)*$"
 """For the schema's readers; `agents.endpoints` decides, and takes plain HTTP and bare addresses where they are allowed."""
 
 
@@ -50,7 +50,9 @@ class AgentPatch(Body):
         examples=["https://agents.example.org/hunter"],
         json_schema_extra={"pattern": _ENDPOINT},
     )
-    bearer: Text | None = Field(None, min_length=1, max_length=4096)
+    bearer: Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[!-~]+$")] | None = Field(
+        None, description="As it stands after `Bearer ` in the header: visible ASCII."
+    )
     failure_threshold: Annotated[Whole, Field(ge=1, le=1000)] | None = None
     reset_timeout: Number | None = Field(None, ge=0.1, le=86_400)
     longest_reset: Number | None = Field(None, ge=0.1, le=86_400)

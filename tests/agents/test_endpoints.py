@@ -26,6 +26,10 @@ PATH = "/agents/threat_hunter"
         "http://10.1.2.3:9000",
         "http://192.168.0.7",
         "http://hunter:9000",
+        "https://agent_7.k8s.example",
+        "https://xn--bcher-kva.example",
+        "https://3scale.example",
+        "https://agent7",
     ],
 )
 def test_these_are_endpoints(endpoint, settings):
@@ -56,6 +60,17 @@ def test_these_are_endpoints(endpoint, settings):
         "https://",
         "https://agent.example:99999",
         "https://[::1",
+        "https://2852039166",
+        "https://0xa9fea9fe",
+        "https://0251.0376.0251.0376",
+        "https://169.254.43518",
+        "https://①⑥⑨.254.169.254",
+        "https://bücher.example",
+        "https://agent example",
+        "https://agent..example",
+        "https://-agent.example",
+        "https://agent.example/\r\nx",
+        "https://agent.example/a b",
     ],
 )
 def test_these_are_none(endpoint):
@@ -95,6 +110,12 @@ def test_a_bearer_does_not_follow_its_agent_to_another_address():
     moved = operator.call("PATCH", PATH, {"endpoint": "https://elsewhere.example"}).json()
     assert moved["has_bearer"] is False
     assert operator.call("PATCH", PATH, A2A).json()["has_bearer"] is True
+
+
+@pytest.mark.parametrize("bearer", ["a\r\nX-Evil: 1", "a b", "ü", "a\tb", "", "a\n"])
+def test_what_cannot_stand_in_a_header_is_no_bearer(bearer):
+    answer = ApiClient("operator").call("PATCH", "/agents/threat_hunter", {"bearer": bearer})
+    assert (answer.status_code, answer.json()["detail"][0]["loc"]) == (400, ["body", "bearer"])
 
 
 def test_a_bearer_can_be_taken_away():
