@@ -15,6 +15,7 @@ import queue
 import ssl
 import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -49,6 +50,8 @@ MOST_THOUGHTS, MOST_FINDINGS = 500, 200
 """Of one answer: each is a line of the investigation's log, and is written while the caller waits."""
 CANCEL_SECONDS = 2.0
 """How long a task that nobody waits for may take to be cancelled, behind the caller's back."""
+MOST_LOOKUPS = 64
+"""Names resolved at once, each in a thread: asyncio's own few would all wait for the names of one agent whose DNS is away."""
 FIRST_POLL_SECONDS, LONGEST_POLL_SECONDS = 0.2, 2.0
 OLD_CARD = "/.well-known/agent.json"
 
@@ -330,6 +333,7 @@ def _loop() -> asyncio.AbstractEventLoop:
     with _lock:
         if _thread is None or _running is None or not _thread.is_alive():
             _running = asyncio.new_event_loop()
+            _running.set_default_executor(ThreadPoolExecutor(MOST_LOOKUPS, thread_name_prefix="agent-names"))
             _thread = threading.Thread(target=_running.run_forever, name="agent-client", daemon=True)
             _thread.start()
             _http.cache_clear()

@@ -184,6 +184,32 @@ def test_a_server_that_accepts_and_says_nothing_is_given_up():
             ask(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=0.2)
 
 
+def test_agents_whose_names_nobody_resolves_do_not_hold_up_the_others(start, monkeypatch):
+    url = start(lambda url: foreign(ForeignExecutor(), url)).replace("127.0.0.1", "localhost")
+    answered, resolve = threading.Event(), socket.getaddrinfo
+
+    def resolved(host, *arguments, **options):
+        if host in ("lost.example", b"lost.example"):
+            answered.wait(20)
+        return resolve(host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolved)
+    lost = [threading.Thread(target=_ask_in_vain, args=("http://lost.example",)) for _ in range(16)]
+    for thread in lost:
+        thread.start()
+    try:
+        assert ask(url, timeout=5.0)[0].summary == "I saw: the beacon"
+    finally:
+        answered.set()
+        for thread in lost:
+            thread.join()
+
+
+def _ask_in_vain(url: str) -> None:
+    with pytest.raises(AgentFault):
+        ask(url, timeout=6.0)
+
+
 def test_many_threads_ask_at_once(start):
     url = start(lambda url: foreign(ForeignExecutor(), url))
     answers: list[str] = []
