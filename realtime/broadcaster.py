@@ -27,7 +27,7 @@ from aurora.resilience.availability import Standing
 from realtime import control, history, metrics
 from realtime.clients import TURN_FRAMES, Client, Send, WriteNow, never
 from realtime.feed import Feed
-from realtime.messages import CHANNELS, MODE_CHANGED, Channel, Frame, Gap, encode, gap, hello
+from realtime.messages import CHANNELS, MODE_CHANGED, Channel, Frame, Gap, encode, gap, hello, word
 from realtime.positions import EntryId, Position, format_entry_id, parse_position
 
 log = structlog.get_logger(__name__)
@@ -94,7 +94,14 @@ class Broadcaster:
         except BaseException:
             await client.leave()
             raise
+        if not self._has_redis and MODE_CHANGED in client.types:
+            client.offer(word(MODE_CHANGED, feed.position, {"is_bus_available": False}))
         return client
+
+    def greet(self, client: Client) -> None:
+        """Sends another `hello`, behind all that waits for the client."""
+        feed = self._feeds[client.channel]
+        client.offer(hello(feed.channel, client.after or feed.position))
 
     async def settle(self) -> None:
         """After a client has left: waits until the reader has ended, if that was the last one."""

@@ -1,4 +1,4 @@
-"""One socket: authorise, join, then accept. From there the broadcaster sends; what the client says is read and ignored."""
+"""One socket: authorise, join, then accept. From there the broadcaster sends; of what the client says only `hello` is answered."""
 
 from __future__ import annotations
 
@@ -42,6 +42,8 @@ RECHECK_SECONDS = 60.0
 INBOUND_FRAMES, INBOUND_SECONDS = 60, 10.0
 """A client that says more in that time is no client of ours."""
 
+_FAREWELLS = frozenset({1000, 1001, 1012})
+"""Codes of a peer that leaves in order, and our own when we end."""
 _LONGEST_REASON = 120  # a close frame holds 123 bytes of it
 
 
@@ -59,11 +61,12 @@ async def refuse(send: Send, error: AuroraError) -> None:
     await send({"type": "websocket.close", "code": close_code(error), "reason": reason})
 
 
-def _is_object(text: str) -> bool:
+def _object(text: str) -> dict[str, Any] | None:
     try:
-        return isinstance(orjson.loads(text), dict)
+        said = orjson.loads(text)
     except orjson.JSONDecodeError:
-        return False
+        return None
+    return said if isinstance(said, dict) else None
 
 
 class ChannelConsumer(AsyncConsumer):
@@ -104,8 +107,9 @@ class ChannelConsumer(AsyncConsumer):
         self.client.start()
 
     async def websocket_receive(self, message: Mapping[str, Any]) -> None:
-        """Clients have nothing to say; a small JSON object now and then is let pass, so that one of a later version may speak."""
-        if self.client is None:
+        """A client may ask for another `hello`, by which it knows that it is still served and where it stands, and that nothing before is missing. It
+        has nothing else to say; a small JSON object now and then is let pass, so that one of a later version may speak."""
+        if self.client is None or self.broadcaster is None:
             return
         text = message.get("text")
         size = len(message.get("bytes") or b"") if text is None else len(text.encode("utf-8", "replace"))
@@ -113,12 +117,18 @@ class ChannelConsumer(AsyncConsumer):
             self.client.drop("garbage", code=TOO_BIG, text="Frame too big")
         elif text is None:
             self.client.drop("garbage", code=POLICY_VIOLATION, text="Binary frames are not understood")
-        elif not _is_object(text):
+        elif (said := _object(text)) is None:
             self.client.drop("garbage", code=POLICY_VIOLATION, text="Not a JSON object")
         elif self._says_too_much():
             self.client.drop("garbage", code=POLICY_VIOLATION, text="Too many frames")
+        elif said.get("type") == "hello":
+            self.broadcaster.greet(self.client)
 
-    async def websocket_disconnect(self, _message: Mapping[str, Any]) -> None:
+    async def websocket_disconnect(self, message: Mapping[str, Any]) -> None:
+        # uvicorn calls a connection that was lost 1005 as well, and then has no reason to tell.
+        has_said_farewell = message.get("code") in _FAREWELLS or (message.get("code") == 1005 and "reason" in message)
+        if self.client is not None and not has_said_farewell:
+            self.client.drop("gone")
         raise StopConsumer
 
     async def _join(self) -> Client:

@@ -18,6 +18,17 @@ async def test_hello_comes_first_with_channel_time_and_position(opened, redis_cl
     assert hello["data"]["server_time"].endswith("Z")
 
 
+async def test_who_asks_for_a_hello_gets_one_behind_what_came_before(opened, redis_client):
+    socket = await opened()
+    first = await socket.frame()
+    entry_id = publish(redis_client, streams.ALERTS, "alert.created", {"n": 1})
+    assert (await socket.frame())["type"] == "alert.created"
+    await socket.send_to(text_data='{"type": "hello"}')
+    again = await socket.frame()
+    assert (again["type"], again["id"], again["data"]["channel"]) == ("hello", f"{entry_id}_0-0", "alerts")
+    assert again["data"].keys() == first["data"].keys()
+
+
 async def test_a_new_client_gets_only_what_comes(opened, redis_client):
     publish(redis_client, streams.ALERTS, "alert.created", {"n": 1})
     socket = await opened()

@@ -81,6 +81,16 @@ async def test_who_watches_the_system_is_told_that_redis_is_away_and_back(own_re
     assert '"data":{"is_bus_available":true}' in await peer.text()
 
 
+async def test_who_begins_to_watch_the_system_meanwhile_is_told_as_well(own_redis, peers):
+    watching = await peers("system")
+    await watching.text()
+    await stop(own_redis)
+    assert "is_bus_available" in await watching.text()
+    late = await peers("system")
+    assert '"type":"hello"' in await late.text()
+    assert '"data":{"is_bus_available":false}' in await late.text()
+
+
 async def test_after_an_outage_everybody_is_asked_again_for_a_word_may_have_been_missed(own_redis, peers):
     peer = await peers()
     await peer.text()

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import orjson
 import pytest
 import uvicorn
+from prometheus_client import REGISTRY
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
@@ -89,6 +90,26 @@ async def test_fifty_clients_get_two_hundred_events_in_order_while_others_die(se
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
     for peer in healthy:
         await peer.close()
+
+
+async def test_peers_that_die_are_counted_and_those_that_leave_are_not(served, redis_client):
+    def gone() -> float:
+        labels = {"channel": "alerts", "reason": "gone"}
+        return REGISTRY.get_sample_value("aurora_ws_dropped_total", labels) or 0.0
+
+    before = gone()
+    for leave in (lambda peer: peer.close(), lambda peer: peer.close(1001), _close_without_a_code):
+        await leave(await served.open())
+    reset(await served.open())
+    (await served.open(ping_interval=None)).transport.abort()
+    await asyncio.to_thread(until, lambda: served.connections == 0 and gone() - before >= 2)
+    assert gone() - before == 2
+
+
+async def _close_without_a_code(peer: ClientConnection) -> None:
+    """As a browser's `close()`."""
+    peer.transport.write(bytes([0x88, 0x80, 0, 0, 0, 0]))
+    await peer.wait_closed()
 
 
 async def test_a_peer_that_reads_no_more_is_dropped_and_its_connection_ended(served, redis_client, monkeypatch):

@@ -12,7 +12,10 @@ const FIGURES_EVERY = 60_000;
 const DRAW_EVERY = 150;
 const BACKOFF = { first: 500, longest: 30_000 };
 const FULL_CHANNEL_WAIT = 10_000;
-const BEHIND_FOR = 5_000;
+const ANSWER_WITHIN = 15_000;
+const REFILL_AGAIN = 5_000;
+// A socket says by itself that it was closed, and never that nobody is at its other end: so it is asked.
+const SILENCE = { look: 1_000, ask: 10_000, late: 3_000, over: 10_000 };
 const CLOSE = { notSignedIn: 4401, notAllowed: 4403, tooSlow: 4008, restarting: 1012, full: 1013 };
 const SEVERITIES = new Set(["critical", "high", "medium", "low", "info"]);
 // The server stops counting these there (aurora.console.overview).
@@ -55,7 +58,8 @@ function defanged(ioc) {
 // ---------------------------------------------------------------- REST
 
 async function getJson(address) {
-  const response = await fetch(address, { credentials: "same-origin", headers: { Accept: "application/json" } });
+  const signal = AbortSignal.timeout(ANSWER_WITHIN);
+  const response = await fetch(address, { credentials: "same-origin", headers: { Accept: "application/json" }, signal });
   if (response.status === 401) leaveForLogin();
   if (!response.ok) throw new Error(`${address} answered ${response.status}`);
   return response.json();
@@ -70,21 +74,27 @@ function leaveForLogin() {
 // One subscription that outlives its connections: it resumes after the last frame it handled, waits longer after each failure with
 // full jitter (so that a restart does not bring every wall screen back in the same instant), and says how it stands.
 class Feed {
-  constructor(channel, { onFrame, onRefill, onState }) {
-    Object.assign(this, { channel, onFrame, onRefill, onState });
+  constructor(channel, { onFrame, onRefill, onState, onLate }) {
+    Object.assign(this, { channel, onFrame, onRefill, onState, onLate });
     this.lastId = "";
     this.failures = 0;
+    setInterval(() => this.#look(), SILENCE.look);
   }
 
   start() {
     const scheme = location.protocol === "https:" ? "wss:" : "ws:";
     const resume = this.lastId ? `?last_event_id=${encodeURIComponent(this.lastId)}` : "";
+    this.heardAt = Date.now();
+    this.askedAt = this.heardAt; // opening one is a question as well
     this.socket = new WebSocket(`${scheme}//${location.host}/api/v1/ws/${this.channel}${resume}`);
     this.socket.onmessage = (message) => this.#receive(message.data);
     this.socket.onclose = (event) => this.#closed(event.code);
   }
 
   #receive(text) {
+    this.heardAt = Date.now();
+    this.askedAt = null;
+    this.onLate(false);
     let frame;
     try { frame = JSON.parse(text); } catch { return; }
     if (frame === null || typeof frame !== "object") return;
@@ -93,16 +103,34 @@ class Feed {
     if (frame.type === "hello") {
       this.failures = 0;
       this.onState("connected");
-      if (isFirst) this.onRefill();
+      if (isFirst) this.onRefill({ isLate: false });
     } else if (frame.type === "gap") {
-      this.onState("behind");
-      this.onRefill();
+      this.onRefill({ isLate: true });
     } else {
       this.onFrame(frame);
     }
   }
 
+  // Who has heard nothing for a while asks for a greeting; who is not answered either begins anew.
+  #look() {
+    if (!this.socket) return;
+    const now = Date.now();
+    if (this.askedAt === null) {
+      if (now - this.heardAt < SILENCE.ask) return;
+      this.askedAt = now;
+      this.socket.send('{"type":"hello"}');
+    } else if (now - this.askedAt > SILENCE.over) {
+      this.socket.onmessage = this.socket.onclose = null;
+      this.socket.close();
+      this.#closed(null);
+    } else if (now - this.askedAt > SILENCE.late) {
+      this.onLate(true);
+    }
+  }
+
   #closed(code) {
+    this.socket = null;
+    this.onLate(false);
     if (code === CLOSE.notSignedIn) return leaveForLogin();
     if (code === CLOSE.notAllowed) return this.onState("refused");
     this.onState(code === CLOSE.tooSlow ? "behind" : "reconnecting");
@@ -117,21 +145,33 @@ const LABELS = {
   connecting: "Connecting", connected: "Connected", reconnecting: "Reconnecting", behind: "Behind, catching up", refused: "Not allowed",
 };
 const WORST_FIRST = ["refused", "reconnecting", "behind", "connecting", "connected"];
+const BUS = "bus";
 
-// The pill shows the worse of the two feeds.
+// The pill shows the worse of the two feeds; what is connected may be behind all the same, for any of several reasons.
 class ConnectionState {
   #states = new Map();
-  #timers = new Map();
+  #late = new Set();
 
   set(channel, state) {
-    clearTimeout(this.#timers.get(channel));
     this.#states.set(channel, state);
-    if (state === "behind") this.#timers.set(channel, setTimeout(() => this.set(channel, "connected"), BEHIND_FOR));
-    const shown = WORST_FIRST.find((name) => [...this.#states.values()].includes(name));
+    this.#show();
+  }
+
+  setLate(reason, isLate) {
+    if (this.#late.has(reason) === isLate) return;
+    if (isLate) this.#late.add(reason);
+    else this.#late.delete(reason);
+    this.#show();
+  }
+
+  #show() {
+    const worst = WORST_FIRST.find((name) => [...this.#states.values()].includes(name)) ?? "connecting";
+    const shown = worst === "connected" && this.#late.size ? "behind" : worst;
+    const label = shown === "behind" && this.#late.has(BUS) ? "Behind, the bus is away" : LABELS[shown];
     const pill = byId("state");
-    if (pill.dataset.state === shown) return;
-    pill.dataset.state = shown;
-    pill.querySelector("span").textContent = LABELS[shown];
+    const text = pill.querySelector("span");
+    if (pill.dataset.state !== shown) pill.dataset.state = shown;
+    if (text.textContent !== label) text.textContent = label;
   }
 }
 
@@ -403,22 +443,30 @@ async function refillThoughts() {
   }
 }
 
-// A refill that fails is tried again with the next figures; until then the page says that it is behind.
-const pending = new Set();
+// A refill that fails is tried again; until one has worked the page says that it is behind.
+const pending = new Map();
 
-async function refill(channel, work) {
-  pending.add([channel, work]);
-  await retryRefills();
+function refill(channel, work, { isLate }) {
+  if (isLate) connection.setLate(channel, true);
+  pending.set(channel, { work, isRunning: false }); // one that began before may bring what is too old by now
+  retryRefills();
 }
 
-async function retryRefills() {
-  for (const entry of [...pending]) {
-    pending.delete(entry);
-    const [channel, work] = entry;
-    await work().catch(() => {
-      pending.add(entry);
-      connection.set(channel, "behind");
-    });
+function retryRefills() {
+  for (const [channel, entry] of pending) {
+    if (entry.isRunning) continue;
+    entry.isRunning = true;
+    entry.work().then(
+      () => {
+        if (pending.get(channel) !== entry) return;
+        pending.delete(channel);
+        connection.setLate(channel, false);
+      },
+      () => {
+        entry.isRunning = false;
+        connection.setLate(channel, true);
+      },
+    );
   }
 }
 
@@ -458,17 +506,25 @@ for (const button of document.querySelectorAll("[data-filter]")) {
 }
 
 function subscribe(channel, onFrame, work) {
-  const onState = (state) => connection.set(channel, state);
-  new Feed(channel, { onFrame, onRefill: () => refill(channel, work), onState }).start();
+  new Feed(channel, {
+    onFrame,
+    onRefill: (why) => refill(channel, work, why),
+    onState: (state) => connection.set(channel, state),
+    onLate: (isLate) => connection.setLate(`${channel} is silent`, isLate),
+  }).start();
 }
+
+// The system's socket (standing.js) tells when Redis is away from the web process: the feeds stay connected, and nothing comes over them.
+addEventListener("au:frame", ({ detail: { type, data } }) => {
+  if (type === "hello") connection.setLate(BUS, false);
+  else if (type === "mode.changed" && "is_bus_available" in data) connection.setLate(BUS, !data.is_bus_available);
+});
 
 showTime();
 setInterval(showTime, 1000);
 setInterval(draw, DRAW_EVERY);
-setInterval(() => {
-  counters.refresh().catch(() => {});
-  retryRefills();
-}, FIGURES_EVERY);
+setInterval(() => counters.refresh().catch(() => {}), FIGURES_EVERY);
+setInterval(retryRefills, REFILL_AGAIN);
 
 await Promise.allSettled([refillAlerts(), refillThoughts()]);
 subscribe("alerts", onAlertFrame, refillAlerts);

@@ -34,7 +34,7 @@ addEventListener("DOMContentLoaded", () => {
     });
     socket.addEventListener("close", (event) => {
       if (hopeless.has(event.code)) return;
-      setTimeout(listen, pause);
+      setTimeout(listen, pause * (0.5 + Math.random())); // not every page in the same instant
       pause = Math.min(2 * pause, longest);
     });
   }
