@@ -8,12 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import redis
+from django.db import DatabaseError
+from django.db.models import Count
+from django.utils import timezone
 from prometheus_client import Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from aurora.bus import redis as clients
-from aurora.bus import streams
+from aurora.bus import registry, streams
+from aurora.models import DeadLetter, OutboxEvent
+from aurora.resilience import availability
 
 LAG_CAP = 1_000
 """A lag is counted up to here; more is shown as this. A server before 7.0 makes us read the entries to count them."""
@@ -95,6 +100,38 @@ class StandingsCollector(Collector):
             for standing in standings:
                 gauge.add_metric([standing.stream, standing.group], float(getattr(standing, field)))
             yield gauge
+
+
+class RowsCollector(Collector):
+    """Gauges read from PostgreSQL at each scrape, so that any web process tells them, wherever the workers run; none while it is away."""
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        """Nothing: registering must not ask PostgreSQL."""
+        return iter(())
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        if not availability.database.standing.is_up:
+            return
+        try:
+            buried = dead_letters_by_group()
+            oldest = OutboxEvent.objects.order_by("id").values_list("created_at", flat=True).first()
+        except DatabaseError:
+            return
+        letters = GaugeMetricFamily(
+            "aurora_bus_dead_letters", "Messages buried and not put back.", labels=["stream", "group"]
+        )
+        groups = {(stream, group) for stream in streams.STREAMS for group in registry.groups_on(stream)}
+        for stream, group in sorted(groups | buried.keys()):
+            letters.add_metric([stream, group], buried.get((stream, group), 0))
+        yield letters
+        age = 0.0 if oldest is None else max(0.0, (timezone.now() - oldest).total_seconds())
+        yield GaugeMetricFamily("aurora_outbox_oldest_age_seconds", "Age of the oldest event not yet published.", age)
+
+
+def dead_letters_by_group() -> dict[tuple[str, str], int]:
+    """How many messages each group has buried that nobody has put back, by stream and group."""
+    rows = DeadLetter.objects.filter(redriven_at=None).order_by().values_list("stream", "group")
+    return {(stream, group): count for stream, group, count in rows.annotate(count=Count("id"))}
 
 
 _GAUGES = {

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import redis
-from django.db.models import Count, QuerySet
+from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.module_loading import import_string
@@ -99,10 +99,8 @@ def _bus() -> Panel:
         standings = metrics.group_standings(clients.Purpose.REQUEST)
     except redis.RedisError:
         return Panel("Bus", "admin/aurora/bus.html", {"empty": "Redis does not answer."}, "wide")
-    buried = dict(
-        DeadLetter.objects.filter(redriven_at=None).order_by().values_list("group").annotate(count=Count("id"))
-    )
-    rows = [asdict(standing) | {"buried": buried.get(standing.group, 0)} for standing in standings]
+    buried = metrics.dead_letters_by_group()
+    rows = [asdict(standing) | {"buried": buried.get((standing.stream, standing.group), 0)} for standing in standings]
     return Panel("Bus", "admin/aurora/bus.html", {**context, "standings": rows}, "wide", hint="how far each group is")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from django.http import HttpRequest, HttpResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest, multiprocess
 
-from aurora.bus.metrics import StandingsCollector
+from aurora.bus.metrics import RowsCollector, StandingsCollector
 from aurora.resilience.spool_metrics import SpoolCollector
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -23,6 +23,7 @@ def scrape(request: HttpRequest) -> HttpResponse:
     registry = CollectorRegistry()
     multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     registry.register(StandingsCollector())
+    registry.register(RowsCollector())
     registry.register(SpoolCollector())
     return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 

@@ -122,6 +122,7 @@ class DeadLetterAnswer(Answer):
     event_id: str
     type: str = Field(examples=["alert.created"])
     data: str
+    traceparent: str = Field(description="Of the trace in which it was announced; empty when there was none.")
     error: str
     deliveries: int = Field(ge=0)
     created_at: datetime

@@ -280,8 +280,8 @@ def _key_data(row: ApiKey) -> dict[str, Any]:
 
 
 def _dead_letter_data(row: DeadLetter) -> dict[str, Any]:
-    names = ("id", "stream", "group", "entry_id", "event_id", "type", "data", "error", "deliveries", "created_at")
-    return {name: getattr(row, name) for name in (*names, "redriven_at")}
+    names = ("id", "stream", "group", "entry_id", "event_id", "type", "data", "traceparent", "error", "deliveries")
+    return {name: getattr(row, name) for name in (*names, "created_at", "redriven_at")}
 
 
 def _audit_data(row: AuditEntry) -> dict[str, Any]:

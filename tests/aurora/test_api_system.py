@@ -32,12 +32,13 @@ def test_the_mode_says_what_works_and_where_reads_come_from():
     assert (mode["mode"], mode["is_database_available"], mode["read_data_source"]) == ("real", True, "database")
 
 
-def test_dead_letters_are_listed_with_their_error():
-    letter = DeadLetter.objects.create(
-        stream="aurora:alerts", group="g", entry_id="1-0", type="alert.created", error="too heavy", deliveries=5
-    )
+def test_dead_letters_are_listed_with_their_error_and_trace():
+    told = {"stream": "aurora:alerts", "group": "g", "entry_id": "1-0", "type": "alert.created", "error": "too heavy"}
+    told |= {"traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01"}
+    letter = DeadLetter.objects.create(**told, deliveries=5)
     [item] = ApiClient("operator").call("GET", "/dead-letters").json()["items"]
-    assert (item["id"], item["error"], item["deliveries"]) == (str(letter.id), "too heavy", 5)
+    assert (item["id"], item["deliveries"]) == (str(letter.id), 5)
+    assert {name: item[name] for name in told} == told
 
 
 def test_a_key_is_made_used_listed_without_its_secret_and_ended(admin):

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from io import StringIO
 from uuid import UUID, uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
-from aurora.bus import dead_letters
+from aurora.bus import dead_letters, metrics
 from aurora.bus.relay import Relay
 from aurora.errors import Conflict, Invalid, Missing
 from aurora.models import AuditEntry, DeadLetter, OutboxEvent
-from tests.aurora.bus.scene import STREAM, AlsoNoting, Noting, dead_consumer, effects, is_finished, publish, settle
+from tests.aurora.bus.conftest import registered
+from tests.aurora.bus.scene import (
+    STREAM,
+    AlsoNoting,
+    Noting,
+    announce,
+    dead_consumer,
+    effects,
+    is_finished,
+    publish,
+    settle,
+)
 from tests.cast import OPERATOR
 from tests.waiting import until
 
@@ -28,6 +41,29 @@ def _buried(redis_client, event_id=None, **fields) -> DeadLetter:
     consumer, [entry] = dead_consumer()
     settle(Noting(_fail), consumer, entry)
     return DeadLetter.objects.latest("id")
+
+
+def _gauges() -> dict[str, dict[tuple[str, ...], float]]:
+    return {
+        gauge.name: {tuple(sample.labels.values()): sample.value for sample in gauge.samples}
+        for gauge in metrics.RowsCollector().collect()
+    }
+
+
+def test_what_is_buried_and_not_put_back_is_a_gauge_wherever_the_worker_ran(redis_client):
+    letters = [_buried(redis_client) for _ in range(2)]
+    dead_letters.redrive(dead_letter_id=letters[0].id, actor=OPERATOR)
+    with registered("idle", AlsoNoting):
+        gauge = _gauges()["aurora_bus_dead_letters"]
+    assert {group: count for (_, group), count in gauge.items() if count} == {"noting": 1}
+    assert gauge[STREAM, "also-noting"] == 0
+
+
+def test_how_long_the_oldest_event_waits_for_the_relay_is_a_gauge(redis_client):
+    assert _gauges()["aurora_outbox_oldest_age_seconds"] == {(): 0}
+    announce()
+    OutboxEvent.objects.update(created_at=timezone.now() - timedelta(minutes=2))
+    assert 120 <= _gauges()["aurora_outbox_oldest_age_seconds"][()] < 180
 
 
 def test_a_message_put_back_is_handled_by_the_group_that_failed(start, redis_client):
