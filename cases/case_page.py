@@ -20,6 +20,9 @@ from cases.pages import SHOWN, Indicator, defanged, ioc_label, technique_line, t
 from cases.states import TaskStatus, TimelineKind
 
 TIMELINE_SHOWN = 300
+TIMELINE_OPEN = 40
+"""Of those, as many are to be seen at once; a press shows the others."""
+
 TASKS_SHOWN = 100
 FILES_SHOWN = 100
 CUSTODY_SHOWN = 20
@@ -58,11 +61,13 @@ def case_page(case: Case) -> dict[str, Any]:
     alerts = case.alerts.select_related("assignee").defer("raw", "metadata", "description")
     entries = list(case.timeline.order_by("-id")[: TIMELINE_SHOWN + 1])
     left_out = case.timeline.count() - TIMELINE_SHOWN if len(entries) > TIMELINE_SHOWN else 0
+    lines = [_timeline_line(entry) for entry in entries[:TIMELINE_SHOWN]]
     alerts_shown = list(alerts[:SHOWN])
     names = [name for alert in alerts_shown for name in texts(alert.mitre_techniques)]
     return {
         "facts": _case_facts(case),
-        "timeline": [_timeline_line(entry) for entry in entries[:TIMELINE_SHOWN]],
+        "timeline": lines[:TIMELINE_OPEN],
+        "earlier": lines[TIMELINE_OPEN:],
         "left_out": left_out,
         "alerts": alerts_shown,
         "alert_count": case.alerts.count(),

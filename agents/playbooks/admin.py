@@ -100,7 +100,9 @@ def _runs_of(request: HttpRequest, row: Any) -> Panel | None:
     asked = list(waiting.select_related("step").order_by("id")) if request.user.has_perm("agents.view_approval") else []
     questions = [(approval, _asked(approval)) for approval in asked]
     lines = run_lines(row.executions.all(), RUNS_SHOWN)
-    return Panel("Playbook runs", "admin/agents/runs_of.html", {"runs": lines, "questions": questions})
+    return Panel(
+        "Playbook runs", "admin/agents/runs_of.html", {"runs": lines, "questions": questions}, asks=bool(questions)
+    )
 
 
 for _admin in (CaseAdmin, AlertAdmin):

@@ -39,7 +39,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One box of the first page; `template` renders `context` into it. `width` is `wide`, `half` or `narrow`."""
+    """One box of a page; `template` renders `context` into it. `width` is `wide`, `half` or `narrow`; what `asks` waits for somebody."""
 
     title: str
     template: str
@@ -47,6 +47,7 @@ class Panel:
     width: str = "half"
     url: str = ""
     hint: str = ""
+    asks: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, ClassVar
 
+from django.contrib import admin
 from django.contrib.admin import ShowFacets
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
@@ -77,6 +78,11 @@ class RecordAdmin(ModelAdmin):
         is_list = bool(match and match.url_name and match.url_name.endswith("_changelist"))
         return rows.defer(*self.list_deferred) if is_list else rows
 
+    def get_list_display(self, request: HttpRequest) -> Any:
+        """Fields are headed as everything else is, `Requested by`: on small screens unfold writes each column's name beside its value."""
+        links = self.list_display_links or ()
+        return [name if name in links else self._column(name) for name in super().get_list_display(request)]
+
     @property
     def nouns(self) -> tuple[str, str]:
         one, many = self.record_nouns
@@ -130,6 +136,21 @@ class RecordAdmin(ModelAdmin):
             "facts": facts_of(row, self.record_facts),
             "texts": [(self._label(name), text) for name in self.record_texts if (text := getattr(row, name))],
         }
+
+    def _column(self, name: Any) -> Any:
+        fields = {field.name: field for field in self.opts.fields}
+        if name not in fields:
+            return name
+
+        @admin.display(
+            description=self._label(name), ordering=name, boolean=isinstance(fields[name], models.BooleanField)
+        )
+        def column(row: models.Model) -> Any:
+            shown = getattr(row, f"get_{name}_display", None)
+            return shown() if shown else getattr(row, name)
+
+        column.__name__ = name
+        return column
 
     def _label(self, name: str) -> str:
         return field_label(self.model, name)

@@ -149,3 +149,14 @@ def test_no_case_is_chosen_until_somebody_chooses():
 
 def test_an_alert_that_has_ended_waits_for_nobody():
     assert "/do/acknowledge/" not in text_of(signed_in("analyst").get(_page(make_alert(status="resolved"))))
+
+
+def test_of_a_long_story_the_newest_is_open_and_nothing_is_lost():
+    case = open_case(title="Beaconing", severity="low", actor=ANALYST)
+    for number in range(case_page.TIMELINE_OPEN + 5):
+        comment(case_id=case.pk, text=f"note number {number}.", actor=ANALYST)
+    shown = text_of(signed_in("viewer").get(f"/admin/cases/case/{case.pk}/change/"))
+    newest, earlier = shown.split('class="au-earlier"')
+    assert f"note number {case_page.TIMELINE_OPEN + 4}." in newest
+    assert "note number 4." not in newest
+    assert all(f"note number {number}." in earlier for number in range(5))
