@@ -40,6 +40,8 @@ OWN = ((ConnectorKind.BLOCKLIST, "block_ip"), (ConnectorKind.IOC_STORE, "enrich_
 """Connectors that need nothing from outside, and so are there from the start."""
 
 _PURPOSE = "connector"
+_LEADING = ("url", "host", "port", "security", "ca_pem")
+"""Settings by which a secret finds its receiver, and who vouches for that one."""
 _threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="connector")
 _budgets = RetryBudgets()
 
@@ -96,7 +98,7 @@ def configure(*, name: str, kind: str, changes: Mapping[str, Any], actor: Actor)
     row = Connector(name=name, kind=kind, actions=sorted(KINDS[kind].SERVES))
     try:
         with transaction.atomic():
-            _apply(row, changes)
+            _apply(row, changes, actor)
             row.save(force_insert=True)
             audit.record(actor, "connector.created", row, after={"name": name, "kind": kind, **_told(row)})
     except IntegrityError:
@@ -105,14 +107,14 @@ def configure(*, name: str, kind: str, changes: Mapping[str, Any], actor: Actor)
 
 
 def reconfigure(*, connector_id: UUID, changes: Mapping[str, Any], actor: Actor) -> Connector:
-    """Sets what is given; of `settings` too, what is absent stays. Raises Denied, Missing, Invalid."""
+    """Sets what is given; of `settings` too, what is absent stays, but no secret follows to another address. Raises Denied, Missing, Invalid."""
     actor.require("agents:manage")
     with transaction.atomic():
         row = Connector.objects.select_for_update().filter(pk=connector_id).first()
         if row is None:
             raise Missing
         before, secrets = _told(row), _secrets_of(row)
-        _apply(row, changes)
+        _apply(row, changes, actor)
         after, replaced = _told(row), _differing(secrets, _secrets_of(row))
         changed = _differing(before, after)
         if any(name.startswith("settings.") for name in changed) or replaced:
@@ -193,7 +195,7 @@ def breaker_of(row: Connector) -> Breaker:
     return breakers.get(f"connector:{row.name}", wanted, detail=f"{row.name} is unavailable: it failed again and again")
 
 
-def _apply(row: Connector, changes: Mapping[str, Any]) -> None:
+def _apply(row: Connector, changes: Mapping[str, Any], actor: Actor) -> None:
     kind = KINDS[row.kind]
     for name in ("enabled", "priority", "max_in_flight"):
         setattr(row, name, changes.get(name, getattr(row, name)))
@@ -202,7 +204,8 @@ def _apply(row: Connector, changes: Mapping[str, Any]) -> None:
             fault = problem(["body", "actions"], f"A {row.kind} connector cannot {', '.join(strange)}", "value_error")
             raise Invalid(problems=[fault])
         row.actions = sorted(set(changes["actions"]))
-    whole = {**row.settings, **_secrets_of(row), **changes.get("settings", {})}
+    given = changes.get("settings", {})
+    whole = {**row.settings, **_secrets_of(row), **given}
     try:
         checked = kind.Settings.model_validate(whole).model_dump(mode="json")
     except ValidationError as error:
@@ -210,10 +213,30 @@ def _apply(row: Connector, changes: Mapping[str, Any]) -> None:
         raise Invalid(
             problems=[{**fault, "loc": ["body", "settings", *fault["loc"][1:]]} for fault in faults]
         ) from None
+    if given and checked.get("approvers") and (row._state.adding or checked != _settled(row)):
+        # A link decides as its account: whoever says where links go could decide as anybody.
+        actor.require("users:manage")
     secret = {name: checked.pop(name) for name in kind.SECRETS if checked.get(name)}
+    if not row._state.adding and any(checked.get(name) != row.settings.get(name) for name in _LEADING):
+        _require_anew(set(secret) - set(given))
     row.settings = {name: value for name, value in checked.items() if name not in kind.SECRETS}
     row.secret = sealing.seal(orjson.dumps(secret).decode(), purpose=_PURPOSE) if secret else ""
     row.updated_at = timezone.now()
+
+
+def _settled(row: Connector) -> dict[str, Any] | None:
+    """All settings as they are; None when they are not what is asked of such a connector today."""
+    try:
+        return KINDS[row.kind].Settings.model_validate({**row.settings, **_secrets_of(row)}).model_dump(mode="json")
+    except ValidationError:
+        return None
+
+
+def _require_anew(names: set[str]) -> None:
+    """Raises Invalid for secrets that would go to another address unasked: who may set it could have them sent to a place of their own."""
+    told = "Value error, has to be given anew with another address: a secret does not follow its connector there"
+    if names:
+        raise Invalid(problems=[problem(["body", "settings", name], told, "value_error") for name in sorted(names)])
 
 
 def _told(row: Connector) -> dict[str, Any]:

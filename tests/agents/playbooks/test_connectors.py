@@ -168,6 +168,22 @@ def test_the_trail_tells_where_a_connector_led_and_leads_and_nothing_of_its_secr
     assert SECRET[::-1] not in told
 
 
+@pytest.mark.parametrize("elsewhere", ["http://127.0.0.1:9/", "https://mine.example/"])
+def test_a_secret_does_not_follow_its_connector_to_another_address(server, elsewhere):
+    connector, operator = _wazuh(server), ApiClient("operator")
+    answer = operator.call("PATCH", f"/connectors/{connector.id}", {"settings": {"url": elsewhere}})
+    assert answer.status_code == 400
+    assert [(fault["loc"], fault["type"]) for fault in answer.json()["detail"]] == [
+        (["body", "settings", "password"], "value_error")
+    ]
+    kept = {"url": connector.settings["url"], "username": "other"}
+    assert operator.call("PATCH", f"/connectors/{connector.id}", {"settings": kept}).status_code == 200
+    anew = {"url": elsewhere, "password": "another"}
+    assert operator.call("PATCH", f"/connectors/{connector.id}", {"settings": anew}).status_code == 200
+    connector.refresh_from_db()
+    assert connectors.wired(connector).settings.password == "another"
+
+
 def test_a_webhook_is_tested_by_a_message_that_asks_for_nothing(server):
     connector = _webhook(server)
     assert connectors.test(connector_id=connector.id, actor=OPERATOR)["is_working"] is True

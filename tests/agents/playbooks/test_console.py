@@ -15,7 +15,7 @@ from agents.playbooks.states import ConnectorKind
 from aurora.identity.credentials import actor_from_user
 from aurora.models import AuditEntry
 from tests.agents.playbooks.stage import begin, person, statuses, work_off, write
-from tests.cast import ANALYST, OPERATOR
+from tests.cast import ADMIN, ANALYST
 from tests.console_pages import signed_in, text_of
 from tests.factories import make_alert, make_case
 
@@ -158,7 +158,7 @@ def test_a_connectors_page_shows_its_breaker_as_an_agents_does():
 
 
 def test_a_connector_is_added_from_a_form_of_its_kind():
-    client = signed_in("operator")
+    client = signed_in("admin")
     assert 'name="settings.recipients"' in text_of(client.get("/admin/agents/connector/add/", {"kind": "email"}))
     lists = {"settings.recipients": "a@corp.example\n b@corp.example\n", "settings.approvers": "lea: lea@corp.example"}
     shown = text_of(client.post("/admin/agents/connector/add/", EMAIL | lists, follow=True))
@@ -202,7 +202,7 @@ def _typed(form) -> dict[str, object]:
 
 def _connector(kind: str) -> Connector:
     changes = {"settings": SETTINGS[kind], "priority": 7}
-    return connectors.configure(name=f"my {kind}", kind=kind, changes=changes, actor=OPERATOR)
+    return connectors.configure(name=f"my {kind}", kind=kind, changes=changes, actor=ADMIN)
 
 
 @pytest.mark.parametrize("kind", ConnectorKind.values)

@@ -21,13 +21,13 @@ from agents.playbooks.models import Approval, ApprovalLink, Connector
 from agents.playbooks.workers import ApprovalNoticesWorker
 from aurora import sealing
 from aurora.bus.streams import Message
-from aurora.errors import AuroraError, Conflict, Invalid
+from aurora.errors import AuroraError, Conflict, Denied, Invalid
 from aurora.identity.credentials import actor_from_user
 from aurora.ids import new_id
 from aurora.models import AuditEntry
 from cases.models import TimelineEntry
 from tests.agents.playbooks.stage import begin, now, person, work_off, write
-from tests.cast import OPERATOR
+from tests.cast import ADMIN, OPERATOR
 from tests.group import free_port
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("library")]
@@ -54,7 +54,7 @@ def smtp(mail) -> Iterator[list[tuple[list[str], str]]]:
 
     controller = Controller(Keeper(), hostname="127.0.0.1", port=free_port())
     controller.start()
-    connectors.reconfigure(connector_id=mail.id, changes={"settings": {"port": controller.port}}, actor=OPERATOR)
+    connectors.reconfigure(connector_id=mail.id, changes={"settings": {"port": controller.port}}, actor=ADMIN)
     yield taken
     controller.stop()
 
@@ -62,7 +62,7 @@ def smtp(mail) -> Iterator[list[tuple[list[str], str]]]:
 def _mail(approvers: dict[str, str]) -> Connector:
     settings = {"host": "127.0.0.1", "port": 1, "security": "none", "sender": "soc@corp.example"}
     settings |= {"recipients": ["soc@corp.example"], "approvers": approvers}
-    return connectors.configure(name="mail", kind="email", changes={"settings": settings}, actor=OPERATOR)
+    return connectors.configure(name="mail", kind="email", changes={"settings": settings}, actor=ADMIN)
 
 
 def _asked(step=ISOLATE, by="ana") -> Approval:
@@ -138,7 +138,7 @@ def test_neither_who_asked_nor_who_may_not_nor_who_has_agreed_is_sent_one(record
     connectors.reconfigure(
         connector_id=Connector.objects.get(name="mail").id,
         changes={"settings": {"approvers": {name: f"{name}@corp.example" for name in ("ana", "lea", "max", "nobody")}}},
-        actor=OPERATOR,
+        actor=ADMIN,
     )
     approval = _asked(REVOKE)
     approvals.approve(approval_id=approval.id, actor=actor_from_user(User.objects.get(username="lea")))
@@ -192,9 +192,19 @@ def _announcement(data: dict[str, str]) -> Message:
 
 def test_a_chat_approver_has_a_place_of_their_own_which_is_kept_secret():
     changes = {"settings": {"urls": ["json://127.0.0.1/room"], "approvers": {"lea": "json://127.0.0.1/lea-t0ken"}}}
-    row = connectors.configure(name="chat", kind="chat", changes=changes, actor=OPERATOR)
+    row = connectors.configure(name="chat", kind="chat", changes=changes, actor=ADMIN)
     assert "t0ken" not in str(connectors.describe(row))
     assert connectors.describe(row)["secrets"] == ["approvers", "urls"]
+
+
+@pytest.mark.parametrize("wanted", [{"approvers": {"lea": "olga@corp.example"}}, {"host": "mail.olga.example"}])
+def test_who_may_not_manage_accounts_does_not_say_where_their_links_go(mail, wanted):
+    with pytest.raises(Denied, match="users:manage"):
+        connectors.reconfigure(connector_id=mail.id, changes={"settings": wanted}, actor=OPERATOR)
+    changes = {"settings": {**mail.settings, **wanted}}
+    with pytest.raises(Denied, match="users:manage"):
+        connectors.configure(name="another", kind="email", changes=changes, actor=OPERATOR)
+    connectors.reconfigure(connector_id=mail.id, changes={"enabled": False}, actor=OPERATOR)
 
 
 # ---- opening
