@@ -68,6 +68,7 @@ async def authenticate(scope: Scope, query: Query, *, earlier: Pass | None = Non
 def _pass_or_outage(request: HttpRequest, query: Query, is_tls: bool, earlier: Pass | None) -> Pass:
     try:
         if earlier is None:
+            _require_own_host(request)
             limits.require_room(limits.spend(request, (limits.SOCKETS,), None))
         return _pass_of(request, query, is_tls, earlier)
     except DatabaseError as error:
@@ -113,6 +114,14 @@ def _pass_of_session(request: HttpRequest, address: str, is_tls: bool) -> Pass:
         return Pass(credentials.actor_from_user(user, address=address))
     actor = credentials.actor_from_user(user, address=address)
     return Pass(actor, time.time() + request.session.get_expiry_age())
+
+
+def _require_own_host(request: HttpRequest) -> None:
+    """Whatever the credential: names that are not ours open no socket, as they get no answer over HTTP."""
+    try:
+        request.get_host()
+    except DisallowedHost:
+        raise Denied("Host not allowed") from None
 
 
 def _require_own_origin(request: HttpRequest, is_tls: bool) -> None:

@@ -140,6 +140,12 @@ async def test_a_session_cookie_with_another_origin_is_refused(cookie, redis_cli
     assert await code_of(Socket(application, path(), headers=headers)) == 4403
 
 
+async def test_a_token_for_a_host_that_is_not_ours_is_refused(token, redis_client):
+    bearer = (b"authorization", f"Bearer {token}".encode())
+    assert await code_of(Socket(application, path(), headers=[(b"host", b"rebound.example"), bearer])) == 4403
+    assert await is_let_in([(b"host", b"localhost"), bearer])
+
+
 async def test_a_session_cookie_for_a_host_that_is_not_ours_is_refused(cookie, redis_client):
     headers = [(b"host", b"rebound.example"), (b"origin", b"http://rebound.example"), cookie]
     assert await code_of(Socket(application, path(), headers=headers)) == 4403
