@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
@@ -30,6 +30,7 @@ from aurora.resilience import availability
 from aurora.roles import ROLES
 
 KEY_PREFIX = "aurora_key_"
+_LAST = datetime.max.replace(tzinfo=UTC)
 _LAST_USED_EVERY = timedelta(minutes=1)
 _BAD_KEY = "Invalid API key"
 
@@ -117,7 +118,7 @@ def rotate(*, key_id: UUID, overlap: timedelta, actor: Actor) -> tuple[ApiKey, s
             name=old.name,
             role=old.role,
             networks=old.networks,
-            expires_at=now + lifetime if lifetime else None,
+            expires_at=now + min(lifetime, _LAST - now) if lifetime else None,
             actor=actor,
         )
         new.rotated_from = old.id

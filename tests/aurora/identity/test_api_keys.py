@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.utils import timezone
@@ -117,6 +117,12 @@ def test_rotated_without_overlap_the_old_key_ends_at_once():
     row, key = _made()
     ApiClient("admin").call("POST", f"/auth/api-keys/{row.id}/rotate", {"overlap_seconds": 0})
     assert _me(key).status_code == 401
+
+
+def test_the_successor_of_a_key_that_ends_with_the_calendar_ends_then_too():
+    row, _ = _made(expires_at=datetime.max.replace(tzinfo=UTC))
+    answer = ApiClient("admin").call("POST", f"/auth/api-keys/{row.id}/rotate", {})
+    assert (answer.status_code, answer.json()["expires_at"]) == (201, "9999-12-31T23:59:59.999999Z")
 
 
 def test_an_overlap_prolongs_no_keys_life_and_the_successor_lives_as_long():
