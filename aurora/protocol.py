@@ -49,6 +49,9 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._end_head()
+        if self.parser.get_http_version() == "1.1" and all(name != b"host" for name, _ in self.headers):
+            # RFC 9112, 3.2: no guess of ours takes its place. The parser tells it as any other fault.
+            raise ValueError("no Host")
         super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:

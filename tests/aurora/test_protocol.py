@@ -79,6 +79,18 @@ def test_what_is_no_http_is_refused_in_the_contracts_shape_and_the_connection_en
     assert json.loads(body) == {"detail": "Bad Request"}
 
 
+def test_a_request_that_names_no_host_is_refused_and_what_follows_not_read(port):
+    last = b"GET / HTTP/1.1\r\n" + ADDRESS + b"\r\n"
+    answer = _answer(port, b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}" + last)
+    assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert answer.endswith(b'{"detail":"Bad Request"}')
+
+
+def test_the_older_http_needs_no_host(port):
+    assert _answer(port, b"GET / HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200 OK")
+
+
 def test_a_head_that_does_not_end_is_not_kept(port):
     answer = _answer(port, b"GET / HTTP/1.1\r\nX-Long: ", b"a" * (protocol.HEAD_BYTES + 1))
     assert answer.startswith(b"HTTP/1.1 431 ")
