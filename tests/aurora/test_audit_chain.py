@@ -167,6 +167,27 @@ def test_a_chain_cut_back_to_an_old_head_does_not_pass_through_a_noted_one(seale
     assert "entry 13 is not the one that was noted" in _verify("--anchor", noted)[1]
 
 
+@pytest.mark.parametrize("statement", ["UPDATE {} SET actor = 'nobody' WHERE id = %s", "DELETE FROM {} WHERE id = %s"])
+def test_what_was_looked_at_once_is_protected_though_no_scheduler_runs(statement):
+    for _ in range(3):
+        audit.record(ADMIN, "user.edited", make_user("viewer"))
+    call_command("verify_audit", stdout=StringIO())
+    middle = AuditEntry.objects.order_by("id")[1].pk
+    _run(statement.format(AuditEntry._meta.db_table).replace("%s", f"'{middle}'"))
+    assert "entry 2 " in _verify()[1]
+
+
+def test_on_a_standby_what_waits_goes_on_waiting(sealed):
+    audit.record(ADMIN, "user.edited", sealed)
+    out = StringIO()
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL transaction_read_only = on")
+        call_command("verify_audit", stdout=out)
+        transaction.set_rollback(True)
+    assert "12 entries sealed, 1 waiting" in out.getvalue()
+
+
 def test_nothing_is_sealed_behind_a_head_that_is_not_ours(sealed):
     _run("UPDATE aurora_audithead SET number = 11")
     audit.record(ADMIN, "user.edited", sealed)
