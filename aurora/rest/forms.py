@@ -32,7 +32,10 @@ def read(request: HttpRequest, model: type[Model]) -> tuple[Model, UploadedFile]
     """The form's fields as `model`, and its one file. Raises Invalid in pydantic's words."""
     try:
         fields, files = request.POST, request.FILES
-    except (MultiPartParserError, TooManyFieldsSent, TooManyFilesSent) as error:
+    except (TooManyFieldsSent, TooManyFilesSent):
+        # In our own words: Django's name the setting.
+        raise Invalid(problems=[problem(["body"], "The form has too many parts", "too_long")]) from None
+    except MultiPartParserError as error:
         raise Invalid(problems=[problem(["body"], f"The form cannot be read: {error}", "multipart_invalid")]) from None
     faults: list[Problem] = []
     given = files.getlist(FILE)

@@ -258,6 +258,13 @@ def test_the_page_says_that_a_file_is_needed():
     assert "Choose a file" in shown
 
 
+@pytest.mark.parametrize("part", ["1", SimpleUploadedFile("part.txt", b"1")])
+def test_a_form_of_too_many_parts_is_refused_without_a_word_of_our_settings(analyst, part):
+    answer = _send(analyst, make_case().id, **{f"part-{number}": part for number in range(1_200)})
+    assert answer.status_code == 400
+    assert answer.json() == {"detail": [{"loc": ["body"], "msg": "The form has too many parts", "type": "too_long"}]}
+
+
 def test_a_viewers_page_has_downloads_and_no_form():
     case = make_case()
     _send(ApiClient("analyst"), case.id)
