@@ -64,7 +64,8 @@ def address_of(request: HttpRequest) -> str:
     for hop in reversed(request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")):
         candidate = hop.strip()
         if candidate and not _is_trusted(candidate):
-            return candidate if address_or_none(candidate) else peer
+            found = address_or_none(candidate)
+            return str(found) if found else peer  # without its zone, which may be a text of any length
     return peer
 
 

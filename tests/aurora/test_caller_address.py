@@ -34,3 +34,11 @@ def test_what_the_caller_put_before_its_own_address_is_not_believed(settings):
 def test_without_an_address_of_the_caller_the_peer_counts(settings, forwarded):
     settings.TRUSTED_PROXIES = ["10.0.0.0/8"]
     assert _asked(PROXY, forwarded) == PROXY
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "address"), [(f"fe80::1%{'z' * 500}", "fe80::1"), ("2001:DB8::0:9", "2001:db8::9")]
+)
+def test_an_address_is_told_in_its_one_form_and_without_its_zone(settings, forwarded, address):
+    settings.TRUSTED_PROXIES = ["10.0.0.0/8"]
+    assert _asked(PROXY, forwarded) == address
