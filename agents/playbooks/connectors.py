@@ -29,7 +29,8 @@ from aurora.actors import Actor
 from aurora.errors import AuroraError, Conflict, Invalid, Missing
 from aurora.resilience import breakers
 from aurora.resilience.availability import is_outage
-from aurora.resilience.breaker import Breaker, BreakerSettings
+from aurora.resilience.breaker import Breaker, BreakerOpen, BreakerSettings
+from aurora.resilience.metrics import REFUSALS
 from aurora.resilience.retry import RetryBudgets, retry_call
 from aurora.rest.problems import problem, problems_of
 from aurora.texts import storable
@@ -85,6 +86,9 @@ def carry_out(*, connector: Connector, order: Order, retry: Retry) -> Outcome:
     except Exception as error:
         if is_outage(error):
             raise
+        if isinstance(error, BreakerOpen):
+            REFUSALS.labels(error.name).inc()
+            log.debug("playbook_action_refused", connector=connector.name, retry_after=error.retry_after)
         told = error.detail if isinstance(error, AuroraError) else f"{type(error).__name__}: {error}"
         return Outcome(StepState.FAILED, {"connector": connector.name}, storable(told, 2_000))
     return Outcome(StepState.COMPLETED, {"connector": connector.name, **found})

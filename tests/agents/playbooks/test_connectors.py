@@ -22,6 +22,7 @@ from agents.playbooks.definition import Retry
 from agents.playbooks.models import Connector, Delivery
 from aurora.errors import Invalid
 from aurora.models import AuditEntry
+from aurora.resilience.metrics import REFUSALS
 from tests.cast import OPERATOR, ApiClient
 from tests.group import free_port
 
@@ -126,6 +127,17 @@ def test_a_connector_that_fails_again_and_again_is_left_alone(server):
     _act(connector, _order(), attempts=3)
     assert "unavailable" in _act(connector, _order()).error.lower()
     assert len(server.seen) == 3
+
+
+def test_what_an_open_breaker_refuses_is_counted(server):
+    connector = _webhook(server)
+    breaker = connectors.breaker_of(connector)
+    breaker.force_open()
+    before = REFUSALS.labels(breaker.name)._value.get()
+    outcome = _act(connector, _order(), attempts=3)
+    breaker.reset()
+    assert outcome.status == "failed"
+    assert REFUSALS.labels(breaker.name)._value.get() == before + 1
 
 
 def test_a_delivery_is_replayed_under_its_own_id_and_freshly_signed(server):
