@@ -86,7 +86,7 @@ class Breaker:
     ) -> None:
         self.name = name
         self._settings = settings
-        self._is_timed = _is_timed(settings)
+        self._is_timed = settings.is_timed
         self.detail = detail
         self.counts_as_failure = counts_as_failure
         self._store = store
@@ -158,7 +158,7 @@ class Breaker:
         if settings != self._settings:
             with self._lock:
                 self._settings = settings
-                self._is_timed = _is_timed(settings)
+                self._is_timed = settings.is_timed
                 self._successes.tell()
                 self._keep(self._state)
 
@@ -308,13 +308,10 @@ class Breaker:
             self._owed = kind
 
     def _deliver(self) -> None:
-        """Give the store the order that it owes. Another process may have come back first, with what happened there: an operator's word goes
-        before that, so it is not merely told as a state."""
+        """Give the store the order it is owed. Merely told as a state it would be lost to whichever process had come back first."""
         with self._lock:
             kind, self._owed = self._owed, None
-        if kind is None:
-            return
-        step = self._ask(Event(kind))
+        step = self._ask(Event(kind)) if kind else None
         if step is None:
             self._owed = self._owed or kind
         elif step.is_transition:
@@ -396,10 +393,6 @@ class Breaker:
         if moment is None or math.isinf(moment):
             return None
         return datetime.now(UTC) + timedelta(seconds=moment - self._clock())
-
-
-def _is_timed(settings: BreakerSettings) -> bool:
-    return settings.conditions is not None and settings.conditions.slow_seconds > 0
 
 
 def _told(error: BaseException | str) -> str:

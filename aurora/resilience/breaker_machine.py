@@ -65,6 +65,11 @@ class BreakerSettings:
 
         object.__setattr__(self, "longest_open", max(self.reset_timeout, self.longest_reset))
 
+    @property
+    def is_timed(self) -> bool:
+        """Whether it matters how long a call takes."""
+        return self.conditions is not None and self.conditions.slow_seconds > 0
+
     def open_time(self, reopened: int, draw: float) -> float:
         """Seconds to stay open after `reopened` failed probes; `draw` is chance, 0 to 1."""
         if self.longest_reset <= self.reset_timeout:
