@@ -225,9 +225,11 @@ class Breaker:
         return self._ask(None) is not None
 
     def write_counts(self) -> None:
-        """Add this process's counts to the shared ones, if there are any to add."""
+        """Add this process's counts to the shared ones, if there are any. A state that matters is looked for, too: after a flush nobody may ask
+        here for long, and a process that begins meanwhile would not know of it."""
         with self._lock:
             is_due = self._successes.pending() or self._failures.pending() or self._rejected.pending()
+            is_due = is_due or self._state.status is not CLOSED or self._state.is_forced
         if is_due and self._settings.conditions is not None:
             self._apply(Event(Kind.TALLY, self._state.generation))
         elif is_due:
@@ -304,8 +306,7 @@ class Breaker:
             self._join()
         self._owed = None
         self._apply(Event(kind))
-        if self._store is not None and not self._is_shared:
-            self._owed = kind
+        self._owed = None if self._store is None or self._is_shared else kind
 
     def _deliver(self) -> None:
         """Give the store the order it is owed. Merely told as a state it would be lost to whichever process had come back first."""

@@ -393,6 +393,16 @@ def test_flushed_while_open_every_process_still_refuses_and_the_first_to_ask_res
     assert join(client).snapshot().trips == 1
 
 
+@pytest.mark.parametrize("order", ["force_open", "force_closed"])
+def test_flushed_while_nobody_asks_an_operators_order_is_told_again_to_who_comes_later(own_redis, join, order):
+    client = own_redis.client()
+    breaker = join(client)
+    getattr(breaker, order)()
+    client.flushall()
+    until(lambda: client.exists(KEY))
+    assert join(client).snapshot().is_forced
+
+
 def test_after_a_flush_there_is_still_only_one_probe(own_redis, join):
     client = own_redis.client()
     fleet = [join(client, reset=0.0) for _ in range(3)]
