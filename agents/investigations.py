@@ -7,7 +7,7 @@ calls: whichever ends last moves the investigation on.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -41,6 +41,9 @@ from cases.states import CLOSED_CASES, ENDED_ALERTS, URGENT, AlertStatus, Timeli
 ORCHESTRATOR = system("orchestrator")
 
 RESUME_WITHIN = timedelta(days=1)
+MOST_OWED = 200
+FIRST_PAUSE = timedelta(minutes=1)
+"""Between a step that failed although its agent was back, and the next time it is begun; doubled each time."""
 
 _AS_NEW: dict[str, Any] = {
     "status": StepStatus.PENDING,
@@ -115,15 +118,18 @@ def advance(*, task_id: UUID) -> None:
         _conclude(investigation)
 
 
-def resume(*, agent_type: str, limit: int = 200) -> int:
+def resume(*, agent_type: str, limit: int = MOST_OWED) -> int:
     """Begins again what investigations lack because the agent was down, now that it is back; how many. Their reports are written anew.
 
-    Steps older than a day are left, and those of closed cases: what they would find is no longer what was asked.
+    Steps older than a day are left, and those of closed cases: what they would find is no longer what was asked. One that was begun again in
+    vain waits: a breaker closes by an operator's hand, too, or for an agent that falls over at once.
     """
+    now = timezone.now()
     owed = InvestigationStep.objects.filter(
-        agent_type=agent_type, is_owed=True, finished_at__gt=timezone.now() - RESUME_WITHIN
+        agent_type=agent_type, is_owed=True, finished_at__gt=now - RESUME_WITHIN
     ).exclude(investigation__case__status__in=CLOSED_CASES)
-    begun = [_resume(step) for step in owed.order_by("id")[:limit]]
+    due = [step for step in owed.order_by("id")[:MOST_OWED] if _is_due(step, now)]
+    begun = [_resume(step) for step in due[:limit]]
     return sum(begun)
 
 
@@ -133,6 +139,12 @@ def find(investigation_id: UUID) -> Investigation:
     if row is None:
         raise Missing
     return row
+
+
+def _is_due(owed: InvestigationStep, now: datetime) -> bool:
+    if not owed.resumptions or owed.finished_at is None:
+        return True
+    return bool(owed.finished_at + FIRST_PAUSE * 2 ** (owed.resumptions - 1) <= now)
 
 
 def _resume(owed: InvestigationStep) -> bool:

@@ -21,8 +21,8 @@ from aurora.resilience.breaker import BreakerOpen
 
 MOST_PLACES = 6
 """Of a worker's handlers, however many calls at once an agent may be given: the others keep theirs."""
-MOST_RESUMPTIONS = 3
-"""A step that fails each time its agent is back is at fault itself."""
+MOST_RESUMPTIONS = 9
+"""A step that fails each time its agent is back, over four hours, is at fault itself."""
 
 log = structlog.get_logger(__name__)
 

@@ -10,6 +10,7 @@ import orjson
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 
 from agents import investigations, recovery, registry, tasks, workers
@@ -136,13 +137,37 @@ def test_a_built_in_agent_that_is_well_again_is_given_its_owed_step(monkeypatch)
 
 
 def test_a_step_that_always_fails_is_not_begun_for_ever(monkeypatch):
+    monkeypatch.setattr(tasks, "MOST_RESUMPTIONS", 3)
     monkeypatch.setitem(ANALYSES, TYPE, broken)
     investigation = carry_out(begin())
-    for _ in range(tasks.MOST_RESUMPTIONS):
+    for _ in range(3):
+        _let_pass(hours=1)
         until(recovery.complete_owed)
         carry_out(investigation)
+    _let_pass(hours=1)
     assert (the_step(investigation).is_owed, the_step(investigation).resumptions) == (False, 3)
     assert recovery.complete_owed() == 0
+
+
+def test_who_resets_the_breaker_of_a_dead_agent_again_and_again_loses_no_step(monkeypatch):
+    analysis, breaker = ANALYSES[TYPE], registry.breaker_of(Agent.objects.get(pk=TYPE))
+    monkeypatch.setitem(ANALYSES, TYPE, broken)
+    investigation = carry_out(begin())
+    for _ in range(12):
+        breaker.reset()
+        investigations.resume(agent_type=TYPE)
+        carry_out(investigation)
+    assert (the_step(investigation).is_owed, the_step(investigation).resumptions) == (True, 1)
+    monkeypatch.setitem(ANALYSES, TYPE, analysis)
+    _let_pass(minutes=1)
+    breaker.reset()
+    until(recovery.complete_owed)
+    assert carry_out(investigation).status == "completed"
+
+
+def _let_pass(**time: float) -> None:
+    """For the steps, as if they had ended longer ago."""
+    InvestigationStep.objects.filter(agent_type=TYPE).update(finished_at=F("finished_at") - timedelta(**time))
 
 
 def test_news_that_come_twice_begin_a_step_once(monkeypatch):
