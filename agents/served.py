@@ -16,6 +16,7 @@ import orjson
 import structlog
 from a2a.helpers.proto_helpers import new_data_part, new_task_from_user_message, new_text_part
 from a2a.server.agent_execution import AgentExecutor, RequestContext
+from a2a.server.context import ServerCallContext
 from a2a.server.events import EventQueue
 from a2a.server.request_handlers import DefaultRequestHandler
 from a2a.server.routes import create_agent_card_routes, create_jsonrpc_routes, create_rest_routes
@@ -31,6 +32,7 @@ from a2a.types.a2a_pb2 import (
     SecurityScheme,
     StringList,
 )
+from a2a.types.a2a_pb2 import Task as A2ATask
 from a2a.utils.constants import AGENT_CARD_WELL_KNOWN_PATH
 from a2a.utils.errors import InvalidParamsError
 from asgiref.sync import sync_to_async
@@ -54,6 +56,8 @@ MAX_RUNS = 32
 """Analyses at once. More are refused: their callers try again, or ask another copy."""
 MAX_ANSWERS = 256
 """Answers kept for repetitions, the oldest forgotten first."""
+MAX_TASKS = 512
+"""Tasks whose state can be asked for. More than can run at once, so that only ended ones are forgotten."""
 
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
@@ -69,7 +73,7 @@ def application(agent_type: str, *, url: str, bearer: str = "", max_body: int) -
     """
     card = card_of(agent_type, url=url, asks_bearer=bool(bearer))
     handler = DefaultRequestHandler(
-        agent_executor=AnalysisExecutor(agent_type), task_store=InMemoryTaskStore(), agent_card=card
+        agent_executor=AnalysisExecutor(agent_type), task_store=LatestTasks(), agent_card=card
     )
     routes = [
         Route("/health/live", _live, methods=["GET"]),
@@ -102,6 +106,21 @@ def card_of(agent_type: str, *, url: str, asks_bearer: bool) -> AgentCard:
         card.security_schemes["bearer"].CopyFrom(scheme)
         card.security_requirements.append(SecurityRequirement(schemes={"bearer": StringList()}))
     return card
+
+
+class LatestTasks(InMemoryTaskStore):
+    """The SDK's store, which forgets nothing until the process ends, without the tasks that nobody has written to for longest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._latest: OrderedDict[str, ServerCallContext] = OrderedDict()
+
+    async def save(self, task: A2ATask, context: ServerCallContext) -> None:
+        await super().save(task, context)
+        self._latest[task.id] = context
+        self._latest.move_to_end(task.id)
+        while len(self._latest) > MAX_TASKS:
+            await self.delete(*self._latest.popitem(last=False))
 
 
 class SharedRun:

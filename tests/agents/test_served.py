@@ -114,6 +114,18 @@ def test_a_task_asked_for_twice_is_analysed_once(url, analysis):
     assert len(runs) == 1
 
 
+def test_what_was_asked_long_ago_is_forgotten(analysis, monkeypatch):
+    monkeypatch.setattr(served, "MAX_TASKS", 3)
+    store = served.LatestTasks()
+    monkeypatch.setattr(served, "LatestTasks", lambda: store)
+    analysis(lambda _task, _think: an_output())
+    with serving(lambda url: served.application(TYPE, url=url, max_body=100_000)) as url:
+        for _ in range(8):
+            ask(url)
+    assert [len(kept) for kept in store._impl.tasks.values()] == [3]
+    assert len(store._latest) == 3
+
+
 def test_a_repetition_joins_the_run_that_is_under_way(url, analysis):
     runs, go_on, answers = [], threading.Event(), []
 
