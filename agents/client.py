@@ -1,6 +1,6 @@
 """Asking an agent over A2A: any server that speaks protocol 1.0 or 0.3, by JSON-RPC or HTTP+JSON.
 
-`ask` is for threads. The SDK is asynchronous: its conversations run on one event loop in a thread of this module, and the thoughts come back
+`ask` is for threads. The SDK is asynchronous: its conversations run on one event loop in a thread of its own (`agents.loop`), and the thoughts come back
 to the thread that asks, which alone touches the database. The SDK's and httpx's errors become ours in `_ours`, and nowhere else.
 
 An agent's address was set by an operator and is all that is ever connected to: interfaces that its card names are taken to be at that
@@ -13,9 +13,7 @@ import asyncio
 import functools
 import queue
 import ssl
-import threading
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -39,7 +37,7 @@ from a2a.types.a2a_pb2 import Task as RemoteTask
 from a2a.utils import errors as theirs
 from a2a.utils.constants import TransportProtocol
 
-from agents import envelope
+from agents import envelope, loop
 from agents.builtin.contract import Output, Task, Think
 from aurora.errors import AuroraError, Conflict, Invalid, RateLimited, Unavailable
 from aurora.observability.tracing import current_traceparent
@@ -50,8 +48,6 @@ MOST_THOUGHTS, MOST_FINDINGS = 500, 200
 """Of one answer: each is a line of the investigation's log, and is written while the caller waits."""
 CANCEL_SECONDS = 2.0
 """How long a task that nobody waits for may take to be cancelled, behind the caller's back."""
-MOST_LOOKUPS = 64
-"""Names resolved at once, each in a thread: asyncio's own few would all wait for the names of one agent whose DNS is away."""
 FIRST_POLL_SECONDS, LONGEST_POLL_SECONDS = 0.2, 2.0
 OLD_CARD = "/.well-known/agent.json"
 
@@ -87,7 +83,7 @@ def ask(*, address: Address, task: Task, think: Think, timeout: float, subject: 
     """
     thoughts: queue.SimpleQueue[tuple[str, dict[str, Any]] | None] = queue.SimpleQueue()
     conversation = _Conversation(address, envelope.message_of(task, subject=subject), thoughts)
-    future = asyncio.run_coroutine_threadsafe(conversation.hold(timeout), _loop())
+    future = loop.submit(conversation.hold(timeout))
     future.add_done_callback(lambda _: thoughts.put(None))
     try:
         while (thought := thoughts.get()) is not None:
@@ -99,7 +95,7 @@ def ask(*, address: Address, task: Task, think: Think, timeout: float, subject: 
 
 def greet(*, address: Address, timeout: float) -> str:
     """The agent's name, by its card. Raises what `ask` does."""
-    return asyncio.run_coroutine_threadsafe(_greet(address, timeout), _loop()).result()
+    return loop.submit(_greet(address, timeout)).result()
 
 
 async def _greet(address: Address, seconds: float) -> str:
@@ -320,29 +316,16 @@ def _status_of(error: BaseException | None) -> int | None:
     return None
 
 
-# The loop, made at the first question and again in the child of a fork, where the parent's thread is not.
-
-_lock = threading.Lock()
-_thread: threading.Thread | None = None
-_running: asyncio.AbstractEventLoop | None = None
 _background: set[asyncio.Task[None]] = set()
 
 
-def _loop() -> asyncio.AbstractEventLoop:
-    global _thread, _running
-    with _lock:
-        if _thread is None or _running is None or not _thread.is_alive():
-            _running = asyncio.new_event_loop()
-            _running.set_default_executor(ThreadPoolExecutor(MOST_LOOKUPS, thread_name_prefix="agent-names"))
-            _thread = threading.Thread(target=_running.run_forever, name="agent-client", daemon=True)
-            _thread.start()
-            _http.cache_clear()
-        return _running
-
-
-@functools.cache
 def _http() -> httpx.AsyncClient:
     """The loop's one client: connections are kept, whoever the agent is."""
+    return _http_of(asyncio.get_running_loop())
+
+
+@functools.lru_cache(maxsize=1)
+def _http_of(_loop: asyncio.AbstractEventLoop) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         transport=_Bounded(),
         headers={"Accept-Encoding": "identity", "User-Agent": "AuroraSOC"},

@@ -7,12 +7,15 @@ verified. The limit on time is one for all of it, however slowly the answer drip
 from __future__ import annotations
 
 import asyncio
+import functools
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import httpx
 import orjson
 
+from agents import loop
 from aurora.errors import Conflict, RateLimited, Unavailable
 from aurora.texts import storable
 
@@ -43,22 +46,25 @@ def complete(model: Model, messages: Sequence[dict[str, str]], *, most_tokens: i
         "max_tokens": most_tokens,
         "response_format": {"type": "json_object"},
     }
+    answer = loop.submit(_post(model, orjson.dumps(body), timeout, _certificates()))
     try:
-        content = asyncio.run(_post(model, orjson.dumps(body), timeout))
+        content = answer.result()
     except TimeoutError:
         raise ModelFault(f"no answer within {timeout:g} s") from None
     except httpx.HTTPError as error:
         raise ModelFault(f"{type(error).__name__}: {storable(str(error), 200)}") from None
+    finally:
+        answer.cancel()
     return _answer_in(content)
 
 
-async def _post(model: Model, body: bytes, seconds: float) -> bytes:
+async def _post(model: Model, body: bytes, seconds: float, certificates: ssl.SSLContext) -> bytes:
     headers = {"Content-Type": "application/json", "Accept": "application/json"}
     if model.api_key:
         headers["Authorization"] = f"Bearer {model.api_key}"
     async with (
         asyncio.timeout(seconds),
-        httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=seconds) as client,
+        httpx.AsyncClient(verify=certificates, trust_env=False, follow_redirects=False, timeout=seconds) as client,
         client.stream("POST", f"{model.base_url}/chat/completions", content=body, headers=headers) as answer,
     ):
         _require_success(answer)
@@ -68,6 +74,12 @@ async def _post(model: Model, body: bytes, seconds: float) -> bytes:
             if len(content) > MOST_BYTES:
                 raise ModelFault(f"the answer is larger than {MOST_BYTES} bytes")
         return bytes(content)
+
+
+@functools.cache
+def _certificates() -> ssl.SSLContext:
+    """Read once, and not on the loop, where reading them would hold up everybody's conversations."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 def _require_success(answer: httpx.Response) -> None:
