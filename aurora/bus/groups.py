@@ -143,8 +143,8 @@ class GroupConsumer:
         try:
             return command()
         except redis.ResponseError as error:
-            # UNBLOCKED: the stream was deleted while we waited on it (servers from 7.0 on).
-            if not str(error).startswith(("NOGROUP", "UNBLOCKED")):
+            # UNBLOCKED: the stream was deleted while we waited on it (servers from 7.0 on). "no such key": XINFO's word for a stream that is not there.
+            if not str(error).startswith(("NOGROUP", "UNBLOCKED", "no such key")):
                 raise
         self._create_group()
         return command()

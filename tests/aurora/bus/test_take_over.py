@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import redis
 
-from aurora.bus import pump
-from aurora.bus.groups import consumer_name
+from aurora.bus import pump, streams
+from aurora.bus import redis as clients
+from aurora.bus.groups import Entry, GroupConsumer, consumer_name
 from aurora.bus.streams import Message
 from aurora.models import DeadLetter
 from tests.aurora.bus.conftest import MAX_DELIVERIES
@@ -113,6 +114,12 @@ def test_who_may_live_keeps_what_it_has(redis_client, settings):
     assert consumer.claim(count=10, in_hand=()) == []
 
 
+def _all_of_four(consumer: GroupConsumer, taken: dict[str, Entry]) -> list[Entry]:
+    """In their order, when the last of them has come to its claim time; it is not that of the others, for its handling began later."""
+    taken |= {entry.entry_id: entry for entry in consumer.claim(count=10, in_hand=())}
+    return [taken[entry_id] for entry_id in sorted(taken, key=streams.place_of)] if len(taken) == 4 else []
+
+
 class _Killed(BaseException):
     """What a handler raises that takes its process along."""
 
@@ -128,8 +135,7 @@ def test_who_waited_beside_a_message_that_kills_its_handlers_is_not_buried_with_
         with pytest.raises(_Killed):
             settle(Noting(die), consumer, entries[0])
         consumer, _ = dead_consumer()
-        entries = until(partial(consumer.claim, count=10, in_hand=()))
-        assert len(entries) == 4
+        entries = until(partial(_all_of_four, consumer, {}))
     worker = Noting()
     start(worker)
     until(lambda: is_finished(redis_client))
@@ -227,6 +233,17 @@ def test_a_worker_survives_that_its_group_is_destroyed_while_it_handles(start, r
     release.set()
     until(lambda: is_finished(redis_client))
     assert effects() == dict.fromkeys(ids, 1)
+
+
+def test_an_idle_stream_is_not_taken_for_a_dead_server(start, redis_client, events):
+    """Redis's clients give up on a server that is silent for longer than their timeout, as it is while a reader blocks."""
+    waits = clients.client(clients.Purpose.STREAM).connection_pool.connection_kwargs["socket_timeout"]
+    assert waits - clients.BLOCK_MS / 1000 >= 2
+    running = start(Noting())
+    running.thread.join(waits + 1)
+    event_id = publish(redis_client)
+    until(lambda: event_id in effects())
+    assert events("neighbour_lost") == []
 
 
 def test_a_worker_comes_back_with_redis(start, own_redis, events):
