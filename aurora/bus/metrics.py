@@ -91,8 +91,14 @@ class StandingsCollector(Collector):
         return iter(())
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
+        client: streams.Client = clients.client(clients.Purpose.REQUEST)
+        entries = GaugeMetricFamily(
+            "aurora_bus_stream_entries", "Entries on a stream; at its cap the oldest go.", labels=["stream"]
+        )
         try:
             standings = group_standings(clients.Purpose.REQUEST)
+            for stream in streams.STREAMS:
+                entries.add_metric([stream], float(client.xlen(clients.key(stream))))
         except redis.RedisError:
             return
         for field, help_text in _GAUGES.items():
@@ -100,6 +106,7 @@ class StandingsCollector(Collector):
             for standing in standings:
                 gauge.add_metric([standing.stream, standing.group], float(getattr(standing, field)))
             yield gauge
+        yield entries
 
 
 class RowsCollector(Collector):

@@ -1,7 +1,8 @@
 """Keeping the streams short: what every group has finished goes, except for a tail that sockets replay from.
 
 A group that is never read any more would keep its stream for ever, and a full Redis refuses everybody. So there is a cap, far beyond any backlog
-that is worked off: from four fifths of it on there is an alarm each minute, and beyond it the oldest entries go, finished or not.
+that is worked off: from four fifths of it on there is an alarm each minute, and beyond it the oldest entries go, finished or not, but never before an
+alarm: a burst that fills the rest between two looks is let be until the next.
 """
 
 from __future__ import annotations
@@ -60,10 +61,12 @@ def _cap(client: streams.Client, stream: str, groups: Sequence[dict[str, Any]]) 
     """Alarms, and removes what is beyond the cap; how many."""
     length, cap = int(client.xlen(clients.key(stream))), settings.BUS_STREAM_CAP
     if length <= cap * ALARM_FROM:
+        _alarmed.discard(stream)
         return 0
     behind = min(groups, key=lambda group: streams.place_of(group["last-delivered-id"]), default=None)
     told = {"stream": stream, "entries": length, "cap": cap, "slowest_group": behind["name"].decode() if behind else ""}
-    if length <= cap:
+    if length <= cap or stream not in _alarmed:
+        _alarmed.add(stream)
         log.error("stream_nearly_full", **told)
         return 0
     removed = int(client.xtrim(clients.key(stream), maxlen=cap, approximate=False))
@@ -88,3 +91,5 @@ def _forget_dead_consumers(client: streams.Client, stream: str, group: bytes) ->
 
 
 _BEYOND_ALL = (2**64 - 1, 0)
+_alarmed: set[str] = set()
+"""Streams for which there was an alarm at the last look. Another process that takes over begins with one."""

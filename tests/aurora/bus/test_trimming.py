@@ -12,6 +12,11 @@ from tests.aurora.bus.scene import STREAM, AlsoNoting, Noting, dead_consumer, pu
 ENTRIES = 500
 
 
+@pytest.fixture(autouse=True)
+def _no_alarm_yet(monkeypatch) -> None:
+    monkeypatch.setattr(trimming, "_alarmed", set())
+
+
 @pytest.fixture
 def entry_ids(redis_client) -> list[bytes]:
     for _ in range(ENTRIES):
@@ -69,9 +74,11 @@ def test_a_stream_that_is_nearly_full_raises_an_alarm_and_loses_nothing(redis_cl
     assert redis_client.xlen(STREAM) == ENTRIES
 
 
-def test_beyond_its_cap_a_stream_loses_its_oldest_entries_with_an_alarm(redis_client, entry_ids, settings, events):
+def test_beyond_its_cap_a_stream_loses_its_oldest_entries_after_an_alarm(redis_client, entry_ids, settings, events):
     settings.BUS_STREAM_CAP = ENTRIES - 50
     redis_client.xgroup_create(STREAM, AlsoNoting.group, id="0")
+    assert trimming.trim(redis_client, STREAM) == 0
+    assert [line["entries"] for line in events("stream_nearly_full")] == [ENTRIES]
     assert trimming.trim(redis_client, STREAM) == 50
     assert [line["removed"] for line in events("stream_cut")] == [50]
     assert [entry_id for entry_id, _ in redis_client.xrange(STREAM)] == entry_ids[50:]
@@ -122,6 +129,13 @@ def test_standings_become_gauges(redis_client):
     samples = [sample for gauge in metrics.StandingsCollector().collect() for sample in gauge.samples]
     assert [s.value for s in samples if s.name == "aurora_bus_pending"] == [1.0]
     assert samples[0].labels == {"stream": STREAM, "group": "noting"}
+
+
+def test_how_long_each_stream_is_is_a_gauge(redis_client):
+    publish(redis_client)
+    gauges = {gauge.name: gauge.samples for gauge in metrics.StandingsCollector().collect()}
+    lengths = {sample.labels["stream"]: sample.value for sample in gauges["aurora_bus_stream_entries"]}
+    assert lengths == dict.fromkeys(streams.STREAMS, 0.0) | {STREAM: 1.0}
 
 
 def test_without_redis_there_are_no_gauges(own_redis):
