@@ -20,9 +20,9 @@ def main() -> None:
     kinds: dict[str, type[Runner]] = {"relay": Relay, "together": NotingTogether, "alone": Noting}
     runner = kinds[sys.argv[1] if len(sys.argv) > 1 else "alone"]()
     thread = threading.Thread(target=runner.run, args=(stop,))
-    thread.start()
-    sys.stdout.write("started\n")
+    sys.stdout.write("started\n")  # before the thread may write a line of the log
     sys.stdout.flush()
+    thread.start()
     signal.sigwait([signal.SIGTERM])
     stop.set()
     thread.join()
