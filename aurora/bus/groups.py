@@ -23,6 +23,9 @@ import structlog
 from aurora.bus import redis as clients
 from aurora.bus.streams import Client
 
+SILENT_SECONDS = 3.0
+"""A consumer that lives asks Redis for something more often than this."""
+
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
@@ -89,13 +92,14 @@ class GroupConsumer:
         return ours
 
     def release_dead(self) -> None:
-        """Lets others take at once what consumers had in hand whose processes are known to have died: those of this machine.
+        """Lets others take at once what consumers had in hand whose processes are known to have died: those of this machine that Redis does not hear
+        from either (machines restored from one snapshot take each other's processes for their own).
 
         Their deliveries count. What somebody has taken over since it was looked at is left alone, by its idle time.
         """
         for consumer in self._in_group(lambda: self._commands.xinfo_consumers(self._key, self.group)):
             name = consumer["name"].decode()
-            if consumer["pending"] and _has_died(name):
+            if consumer["pending"] and consumer["idle"] >= SILENT_SECONDS * 1000 and _has_died(name):
                 rows = self._commands.xpending_range(
                     self._key, self.group, min="-", max="+", count=consumer["pending"], consumername=name
                 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import math
 import threading
 import time
 from collections import deque
@@ -25,6 +26,8 @@ from aurora.bus.groups import Entry, GroupConsumer
 FINISH_SECONDS = 8.0
 """How long a stop waits for handlers that run; the whole stop takes no more than 10 s."""
 LONGEST_TICK_SECONDS = 1.0
+LOOK_FOR_DEAD_SECONDS = 15.0
+"""How long a new worker, once it has reached Redis, looks for whoever was here before it and whom the supervisor replaced by it."""
 LARGEST_KEPT = 10_000
 """Failed entries whose leases are kept; what fails beyond that comes again after the claim time."""
 
@@ -66,7 +69,7 @@ class Pump:
         self._concurrency, self._capacity, self._timeout = concurrency, concurrency + prefetch, timeout
         self._tick_seconds = min(LONGEST_TICK_SECONDS, claim_seconds / 3)
         self._next_tick = 0.0
-        self._has_released_dead = False
+        self._looks_for_dead_until = math.inf
         self._redis = Backoff("redis", consumer.group)
         self._lock = threading.Lock()
         self._held: dict[str, float] = {}
@@ -120,9 +123,9 @@ class Pump:
             self._paused()
             self._acknowledge()
             self._extend_leases()
-            if not self._has_released_dead:  # whoever was here before us, and whom the supervisor replaced by us
+            if time.monotonic() < self._looks_for_dead_until:
                 self._consumer.release_dead()
-                self._has_released_dead = True
+                self._looks_for_dead_until = min(self._looks_for_dead_until, time.monotonic() + LOOK_FOR_DEAD_SECONDS)
             is_more_to_claim = self._take_over()
             self._next_tick = time.monotonic() + (0 if is_more_to_claim else self._tick_seconds)
         remaining = max(0.0, self._next_tick - time.monotonic())

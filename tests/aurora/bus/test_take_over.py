@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import redis
 
-from aurora.bus import pump, streams
+from aurora.bus import groups, pump, streams
 from aurora.bus import redis as clients
 from aurora.bus.groups import Entry, GroupConsumer, consumer_name
 from aurora.bus.streams import Message
@@ -68,6 +68,13 @@ def test_a_consumer_that_died_between_handling_and_acknowledging_leaves_one_effe
     assert not worker.seen
 
 
+@pytest.fixture
+def unheard_at_once(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A claim time that nobody waits for, and consumers that count as silent as soon as they say nothing."""
+    settings.BUS_CLAIM_SECONDS = 600.0
+    monkeypatch.setattr(groups, "SILENT_SECONDS", 0.0)
+
+
 def _dead_pid() -> int:
     with subprocess.Popen(["/bin/true"]) as process:
         process.wait()
@@ -75,9 +82,8 @@ def _dead_pid() -> int:
 
 
 def test_what_a_dead_process_of_this_machine_had_is_taken_without_waiting_for_the_claim_time(
-    start, redis_client, settings, events
+    start, redis_client, unheard_at_once, events
 ):
-    settings.BUS_CLAIM_SECONDS = 600.0
     ids = [publish(redis_client) for _ in range(3)]
     dead_consumer(pid=_dead_pid())
     worker = Noting()
@@ -87,8 +93,7 @@ def test_what_a_dead_process_of_this_machine_had_is_taken_without_waiting_for_th
     assert [line["entries"] for line in events("dead_consumer_released")] == [3]
 
 
-def test_a_delivery_that_ended_with_its_process_counts(redis_client, settings):
-    settings.BUS_CLAIM_SECONDS = 600.0
+def test_a_delivery_that_ended_with_its_process_counts(redis_client, unheard_at_once):
     publish(redis_client)
     dead, [entry] = dead_consumer(pid=_dead_pid())
     dead.begin(entry)
@@ -98,8 +103,16 @@ def test_a_delivery_that_ended_with_its_process_counts(redis_client, settings):
     assert again.deliveries == entry.deliveries + 1
 
 
-def test_who_may_live_keeps_what_it_has(redis_client, settings):
-    settings.BUS_CLAIM_SECONDS = 600.0
+def test_a_consumer_that_redis_heard_just_now_keeps_what_it_has(redis_client, unheard_at_once, monkeypatch):
+    monkeypatch.setattr(groups, "SILENT_SECONDS", 60.0)
+    publish(redis_client)
+    dead_consumer(pid=_dead_pid())
+    consumer, _ = dead_consumer()
+    consumer.release_dead()
+    assert consumer.claim(count=10, in_hand=()) == []
+
+
+def test_who_may_live_keeps_what_it_has(redis_client, unheard_at_once):
     for name in (
         consumer_name(os.getpid()),
         f"elsewhere:{_dead_pid()}:0badc0de:1234",
