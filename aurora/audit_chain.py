@@ -1,7 +1,8 @@
 """The audit trail's chain: each entry's digest covers the entry and the digest before it, and the last one is signed.
 
 Entries are sealed a few seconds after their commit, by one job at a time: a chain that grew inside of every change would have all changes
-wait for each other (docs/decisions/0015-the-audit-trail-is-sealed-by-a-job.md). Entries not sealed yet are not protected.
+wait for each other (docs/decisions/0015-the-audit-trail-is-sealed-by-a-job.md). Entries not sealed yet are not protected. What is sealed is announced on
+`aurora:audit`, entry by entry in the order of the chain, for whoever keeps a copy where the database's owner cannot reach it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from aurora import statements
-from aurora.bus import schedule
+from aurora.bus import outbox, schedule, streams
 from aurora.errors import Conflict
 from aurora.models import AuditEntry, AuditHead
 
@@ -31,6 +32,8 @@ CHECKED_AT_ONCE = 50_000
 LONGEST_CHANGE = timedelta(hours=1)
 """An entry that tells of a time so long before the sealing that preceded its own was not written by a change of that time."""
 
+AUDIT_RECORDED = "audit.recorded"
+_TOLD = ("id", "at", "actor", "address", "action", "target_type", "target_id", "before", "after", "request_id")
 _HEAD = 1
 _BATCH = 2_000
 _MOST_FAULTS = 100
@@ -148,7 +151,13 @@ def _append(head: AuditHead, batch: list[AuditEntry], now: datetime) -> None:
     numbers = list(range(head.number + 1, head.number + 1 + len(batch)))
     with statements.cursor() as cursor:
         cursor.execute(_SEAL, [now, [entry.pk for entry in batch], numbers, digests])
+    outbox.announce_all(map(_event, batch, numbers, digests))
     head.number, head.digest = numbers[-1], digests[-1]
+
+
+def _event(entry: AuditEntry, number: int, digest: str) -> outbox.Event:
+    told = {name: getattr(entry, name) for name in _TOLD}
+    return outbox.Event(streams.AUDIT, AUDIT_RECORDED, "audit", {**told, "number": number, "digest": digest})
 
 
 def _walk(verdict: Verdict, after: int, at_most: int | None) -> None:

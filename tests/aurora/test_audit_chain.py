@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -17,8 +18,8 @@ from django.utils import timezone
 from structlog.testing import capture_logs
 
 from aurora import audit, audit_chain
-from aurora.bus import schedule
-from aurora.models import AuditEntry, AuditHead
+from aurora.bus import schedule, streams
+from aurora.models import AuditEntry, AuditHead, OutboxEvent
 from tests.cast import ADMIN, ApiClient, make_user
 from tests.console_pages import signed_in, text_of
 
@@ -65,6 +66,18 @@ def test_a_chain_that_nobody_touched_is_whole(sealed):
     out = StringIO()
     call_command("verify_audit", stdout=out)
     assert "12 entries sealed, 0 waiting" in out.getvalue()
+
+
+def test_what_is_sealed_is_announced_once_in_the_order_of_the_chain(sealed):
+    audit_chain.seal()
+    rows = OutboxEvent.objects.filter(stream=streams.AUDIT).order_by("id")
+    told = [json.loads(row.data) for row in rows]
+    entries = AuditEntry.objects.order_by("number")
+    assert [(entry["number"], entry["id"], entry["digest"]) for entry in told] == [
+        (entry.number, str(entry.id), entry.digest) for entry in entries
+    ]
+    assert {(row.type, row.aggregate) for row in rows} == {("audit.recorded", "audit")}
+    assert (told[0]["action"], told[0]["after"]) == ("user.edited", {"n": 1, "word": "naïve"})
 
 
 def test_before_anything_was_sealed_nothing_is_wrong():
