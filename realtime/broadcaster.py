@@ -61,6 +61,7 @@ class Broadcaster:
         self._history = clients.async_client(clients.Purpose.COMMAND)
         self._tasks: list[asyncio.Task[None]] = []
         self._has_redis = True
+        self._locates_at = 0.0
 
     async def join(
         self,
@@ -212,6 +213,7 @@ class Broadcaster:
 
     async def _locate(self, client: redis.asyncio.Redis) -> None:
         """Finds where the streams stand: at the start their ends, later whether they still hold what was read last."""
+        self._locates_at = self._loop.time() + clients.BLOCK_MS / 1000
         is_start = not self._heads
         moved = await (history.heads_of(client, _STREAMS) if is_start else history.lost(client, self._heads))
         if moved and not is_start:
@@ -224,7 +226,8 @@ class Broadcaster:
 
     async def _follow(self, client: redis.asyncio.Redis) -> None:
         entries = await history.new_entries(client, self._heads, block_ms=clients.BLOCK_MS)
-        if not entries:
+        # Also while some stream is never quiet: of the others, nothing else would tell that Redis has forgotten them.
+        if not entries or self._loop.time() >= self._locates_at:
             await self._locate(client)
         for number, entry in enumerate(entries, 1):
             self._publish(entry, is_alone=len(entries) == 1)

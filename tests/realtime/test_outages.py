@@ -143,6 +143,19 @@ async def test_a_lost_stream_is_noticed_without_a_broken_connection(own_redis, p
     assert '"type":"mode.changed"' in await other.text()
 
 
+async def test_a_lost_stream_is_noticed_while_another_is_never_quiet(own_redis, peers, monkeypatch):
+    monkeypatch.setattr(clients, "BLOCK_MS", 500)
+    client, peer = client_of(own_redis), await peers()
+    await peer.text()
+    publish(client, streams.CASES, "case.updated")
+    assert "case.updated" in await peer.text()
+    client.flushall()
+    async with asyncio.timeout(30):
+        alerts(client, range(1))
+        while '"type":"gap"' not in await peer.text():
+            alerts(client, range(1))  # the next is there before the reader blocks for as long as it may
+
+
 async def test_a_client_may_join_while_redis_is_away_and_is_told_when_it_is_back(own_redis, peers):
     await stop(own_redis)
     new, resumed = await peers(), await peers(last_event_id="5-0_0-0")
