@@ -28,6 +28,7 @@ _ROLES: tuple[tuple[str, int, frozenset[str]], ...] = (
     ("server", 2, frozenset({"srv", "server", "web", "www", "app", "api", "dns", "proxy", "nginx"})),
     ("workstation", 1, frozenset({"ws", "pc", "desktop", "laptop", "lt", "nb", "client", "wks", "win"})),
 )
+_ACCOUNT = re.compile(r"@|:(?:user|role|root|assumed-role|federated-user)(?:/|$)")
 _TYPES = {
     AssetType.CPS_CONTROLLER: ("industrial control", 4),
     AssetType.IDENTITY: ("identity", 3),
@@ -98,3 +99,10 @@ def aliases(scope: Scope) -> dict[str, str]:
 
 def is_address(text: str) -> bool:
     return address_or_none(text) is not None
+
+
+def is_account(name: str, asset_type: str, users: Iterable[str]) -> bool:
+    """Whether what a sensor calls an asset is somebody's account, of those that it names or by its own form."""
+    if is_address(name):
+        return False
+    return bool(_ACCOUNT.search(name)) or asset_type == AssetType.IDENTITY or name in users

@@ -7,7 +7,6 @@ alerts bear is not followed: it leads everywhere.
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from agents.builtin.scope import Scope, distinct, in_order, named_by
 from cases import observables
 from cases.correlation import Relation, alerts_bearing, is_everybodys, seconds_apart, strength, worth
 from cases.models import Alert
-from cases.states import AlertStatus, AssetType
+from cases.states import AlertStatus
 
 MAX_HOPS = 3
 MAX_ALERTS = 200
@@ -36,7 +35,6 @@ _MAX_RELATIONS = 256
 _CANDIDATES = 2 * MAX_ALERTS
 HALF_LIFE = {"ioc": 24 * 3600, "user": 12 * 3600, "asset": 6 * 3600}
 """Seconds after which sharing it is worth half."""
-_ACCOUNT = re.compile(r"@|:(?:user|role|root|assumed-role|federated-user)(?:/|$)")
 PRIOR = {"critical": 1.0, "high": 1.0, "medium": 0.85, "low": 0.5, "info": 0.3}
 """How much of a tie an alert's severity leaves: the lower, the more of them everybody has every day."""
 
@@ -90,13 +88,7 @@ class Web:
 
     def is_account(self, alert: Alert, asset: str) -> bool:
         """Whether what the sensor calls an asset is somebody's account: nothing runs on it, and it cannot be cut off a network."""
-        if is_address(asset):
-            return False
-        return (
-            bool(_ACCOUNT.search(asset))
-            or alert.asset_type == AssetType.IDENTITY
-            or asset in self.scope.of(alert).users
-        )
+        return assets.is_account(asset, alert.asset_type or "", self.scope.of(alert).users)
 
     def all_users(self, alerts: Iterable[Alert]) -> list[str]:
         return distinct(user for alert in alerts for user in self.users(alert))

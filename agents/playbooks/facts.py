@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
-from agents.builtin.assets import LEVELS, criticality
+from agents.builtin.assets import LEVELS, criticality, is_account
 from agents.builtin.scope import alerts_of, distinct
 from agents.playbooks.models import Execution, ExecutionStep
 from cases.models import Alert, Case
@@ -27,7 +27,8 @@ def gathered(*, alert: Alert | None, case: Case | None, parameters: Mapping[str,
     lists = _lists(alerts) | {name: _texts(parameters[name]) for name in _GIVEN if parameters.get(name)}
     leading = min(alerts, key=lambda one: SEVERITIES.index(one.severity), default=None)
     severity = leading.severity if leading else case.severity if case else "medium"
-    known = [criticality(host, leading.asset_type if leading else "") for host in lists["hosts"]]
+    concerned = [*lists["hosts"], *(name for one in alerts for name in _accounts_of(one))]
+    known = [criticality(name, leading.asset_type if leading else "") for name in concerned]
     title = alert.title if alert else case.title if case else ""
     is_ot = any(one.category == Category.CPS or one.asset_type in _OT_ASSETS for one in alerts)
     is_ot = is_ot or any(one.role == "industrial control" for one in known)
@@ -70,14 +71,19 @@ def is_critical(hosts: Iterable[str]) -> bool:
 
 
 def _lists(alerts: list[Alert]) -> dict[str, list[str]]:
+    """Sensors name accounts among the assets, too: nothing runs on one, and it is not cut off a network."""
     iocs = [ioc for one in alerts for ioc in one.iocs]
     return {
-        "hosts": distinct(host for one in alerts for host in one.affected_assets),
-        "users": distinct(user for one in alerts for user in one.users),
+        "hosts": distinct(name for one in alerts for name in one.affected_assets if name not in _accounts_of(one)),
+        "users": distinct(name for one in alerts for name in (*one.users, *_accounts_of(one))),
         "techniques": distinct(name for one in alerts for name in one.mitre_techniques),
         "network": distinct(ioc["value"] for ioc in iocs if ioc["type"] in _NETWORK),
         "indicators": distinct(ioc["value"] for ioc in iocs),
     }
+
+
+def _accounts_of(alert: Alert) -> list[str]:
+    return [name for name in alert.affected_assets if is_account(name, alert.asset_type or "", alert.users)]
 
 
 def _with_parents(techniques: list[str]) -> list[str]:

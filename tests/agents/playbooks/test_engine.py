@@ -448,3 +448,12 @@ def test_what_names_no_target_by_name_is_its_connectors_to_understand(recorder, 
     execution = begin(write({"name": "isolate", "action": "isolate_host", "parameters": parameters}), ANALYST)
     work_off()
     assert statuses(execution) == {"isolate": status}
+
+
+def test_an_account_among_the_assets_is_no_host_to_be_isolated(recorder):
+    accounts = {"affected_assets": ["j.doe", "ws-12", "svc@corp.example", "10.0.0.7"], "users": ["j.doe"]}
+    signed_in = {"asset_type": "identity", "affected_assets": ["kim"]}
+    case = make_case(alerts=[make_alert(**accounts), make_alert(**signed_in)])
+    known = begin(Playbook.objects.get(name="malware_response"), ANALYST, case_id=case.id).facts["alert"]
+    assert sorted(known["hosts"]) == ["10.0.0.7", "ws-12"]
+    assert sorted(known["users"]) == ["j.doe", "kim", "svc@corp.example"]
