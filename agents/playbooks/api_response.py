@@ -7,7 +7,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from agents.playbooks import answers, approvals, blocking, connectors, deliveries, events
-from agents.playbooks.actions.blocklist import in_force
+from agents.playbooks.actions.blocklist import in_force, unprotected
 from agents.playbooks.models import Approval, BlocklistEntry, Connector, Delivery
 from agents.playbooks.schemas import (
     ApprovalQuery,
@@ -186,4 +186,5 @@ class Blocklist(ApiView):
     def get(self, request: Request) -> HttpResponse:
         kind = self.query(BlocklistQuery).type
         lines = {*queries.blocklist(kind), *in_force().filter(type=kind).values_list("value", flat=True)}
+        lines = set(unprotected(lines))
         return HttpResponse("".join(f"{line}\n" for line in sorted(lines)), content_type="text/plain; charset=utf-8")

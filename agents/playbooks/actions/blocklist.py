@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
-from pydantic import Field
+from pydantic import AfterValidator, Field, StringConstraints
 
 from agents.playbooks.actions.contract import ConnectorSettings, Order, Wired
-from agents.playbooks.models import BlocklistEntry
-from agents.playbooks.states import BlockType
+from agents.playbooks.models import BlocklistEntry, Connector
+from agents.playbooks.states import BlockType, ConnectorKind
+from aurora.addresses import address_or_none, is_within, network_or_none
 from aurora.errors import Invalid
 from cases.observables import Observable, classify, is_internal_ip, is_public_resolver
 
@@ -21,10 +24,27 @@ SECRETS: frozenset[str] = frozenset()
 _LONGEST_HOURS = 24 * 3660
 
 
+def _require_place(text: str) -> str:
+    known = classify(text)
+    if network_or_none(text) is None and (known is None or known.type not in (BlockType.IP, BlockType.DOMAIN)):
+        raise ValueError("This is no address, network or domain")
+    return text.lower()
+
+
+Place = Annotated[str, StringConstraints(max_length=253), AfterValidator(_require_place)]
+
+
 class Settings(ConnectorSettings):
     """`expires_hours` where the step names none; null: never."""
 
-    expires_hours: float | None = Field(168, gt=0, le=_LONGEST_HOURS)
+    expires_hours: float | None = Field(
+        168, gt=0, le=_LONGEST_HOURS, description="Where a step says nothing else; null: for good."
+    )
+    protected: list[Place] = Field(
+        [],
+        max_length=1000,
+        description="Addresses, networks and domains with all below them that firewalls are never told to block.",
+    )
 
 
 def act(order: Order, wired: Wired) -> dict[str, Any]:
@@ -32,12 +52,14 @@ def act(order: Order, wired: Wired) -> dict[str, Any]:
     if order.undo:
         return _lift(order)
     wanted = order.texts("targets", "network", "ips", "ip")
+    protected = wired.settings.protected
     found = [(text, classify(text)) for text in wanted]
-    blocked = [one for _, one in found if one is not None and _may_be_blocked(one)]
-    passed_over = [text for text, one in found if one is None or not _may_be_blocked(one)]
+    blocked = [one for _, one in found if one is not None and _may_be_blocked(one, protected)]
+    passed_over = [text for text, one in found if one is None or not _may_be_blocked(one, protected)]
     if not blocked:
         raise Invalid(
-            f"None of {', '.join(wanted[:5])} may be blocked: internal, a public resolver, or no address, domain or URL"
+            f"None of {', '.join(wanted[:5])} may be blocked: internal, protected, a public resolver, "
+            "or no address, domain or URL"
         )
     expires_at = _expiry(order.parameters.get("expires_hours", wired.settings.expires_hours))
     BlocklistEntry.objects.bulk_create(
@@ -63,6 +85,13 @@ def in_force() -> QuerySet[BlocklistEntry]:
     return BlocklistEntry.objects.filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()), lifted_at=None)
 
 
+def unprotected(values: Iterable[str]) -> Iterator[str]:
+    """Of what would be published, what none of the block lists' settings protects by now."""
+    lists = Connector.objects.filter(kind=ConnectorKind.BLOCKLIST).values_list("settings__protected", flat=True)
+    protected = [place for places in lists for place in places or []]
+    return (value for value in values if not protected or not _is_protected(_host_of(value), protected))
+
+
 def _lift(order: Order) -> dict[str, Any]:
     with transaction.atomic():
         rows = BlocklistEntry.objects.filter(key=order.done_under)
@@ -72,10 +101,25 @@ def _lift(order: Order) -> dict[str, Any]:
         return {"lifted": list(rows.values_list("value", flat=True))}
 
 
-def _may_be_blocked(one: Observable) -> bool:
+def _may_be_blocked(one: Observable, protected: Iterable[str]) -> bool:
     if one.type not in BlockType.values:
         return False
-    return not (is_public_resolver(one.value) or (one.type == BlockType.IP and is_internal_ip(one.value)))
+    host = _host_of(one.value)
+    return not (is_public_resolver(host) or is_internal_ip(host) or _is_protected(host, protected))
+
+
+def _host_of(value: str) -> str:
+    """Of an address of the web the host; anything else is one."""
+    try:
+        return (urlsplit(value).hostname or "") if "://" in value else value.lower()
+    except ValueError:
+        return ""
+
+
+def _is_protected(host: str, protected: Iterable[str]) -> bool:
+    if address_or_none(host) is not None:
+        return is_within(host, protected)
+    return any(host == name or host.endswith(f".{name}") for name in protected)
 
 
 def _expiry(hours: Any) -> datetime | None:

@@ -145,7 +145,7 @@ def test_a_connector_is_configured_and_tested_and_keeps_its_secrets():
     test = operator.call("POST", f"/connectors/{own['id']}/test").json()
     assert test == {"is_working": True, "detail": "0 entries are in force"}
     changed = operator.call("PATCH", f"/connectors/{own['id']}", {"settings": {"expires_hours": 1}})
-    assert changed.json()["settings"] == {"expires_hours": 1}
+    assert changed.json()["settings"] == {"expires_hours": 1, "protected": []}
     wrong = operator.call("PATCH", f"/connectors/{own['id']}", {"settings": {"colour": 1}}).json()["detail"][0]
     assert wrong["loc"] == ["body", "settings", "colour"]
     assert operator.call("PATCH", f"/connectors/{own['id']}", {"actions": ["notify"]}).status_code == 400

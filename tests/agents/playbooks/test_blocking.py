@@ -7,9 +7,9 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from agents.playbooks import blocking, engine
+from agents.playbooks import blocking, connectors, engine
 from agents.playbooks.actions.blocklist import in_force
-from agents.playbooks.models import BlocklistEntry, Execution, ExecutionStep
+from agents.playbooks.models import BlocklistEntry, Connector, Execution, ExecutionStep
 from agents.playbooks.states import StepState
 from aurora.errors import Conflict, Denied, Invalid, Missing
 from aurora.ids import new_id
@@ -123,3 +123,51 @@ def test_who_lifts_is_told_when_an_indicator_still_has_it_blocked():
     page = f"/admin/agents/blocklistentry/{entry.pk}/"
     shown = text_of(signed_in("analyst").post(f"{page}do/lift/", {"text": "ours"}, follow=True))
     assert "firewalls still block it" in shown
+
+
+PROTECTED = ["corp.example", "203.0.113.0/24", "2001:db8::/32"]
+
+
+def _protect() -> None:
+    own = Connector.objects.get(name="blocklist")
+    connectors.reconfigure(connector_id=own.id, changes={"settings": {"protected": PROTECTED}}, actor=OPERATOR)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        *("corp.example", "MAIL.corp.example", "https://www.corp.example/a", "203.0.113.9", "http://203.0.113.9/x"),
+        *("2001:db8::7", "https://[2001:db8::7]/", "http://10.0.0.5/x"),
+    ],
+)
+def test_what_is_protected_is_not_blocked_whoever_names_it(target):
+    _protect()
+    execution = begin(write(block(target=target)), ANALYST)
+    work_off()
+    assert "may be blocked" in execution.steps.get().error
+    assert not BlocklistEntry.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "target", ["notcorp.example", "corp.example.evil.test", "198.51.100.7", "https://evil.test/corp.example"]
+)
+def test_what_only_looks_like_it_is_blocked(target):
+    _protect()
+    begin(write(block(target=target)), ANALYST)
+    work_off()
+    assert in_force().exists()
+
+
+def test_what_is_protected_later_leaves_the_feed_and_so_does_an_indicator():
+    _blocked()
+    Ioc.objects.create(type="ip", value="203.0.113.5", confidence=0.9, status="active")
+    assert _feed() == [ADDRESS, "203.0.113.5"]
+    _protect()
+    assert _feed() == [ADDRESS]
+
+
+@pytest.mark.parametrize("place", ["", "not a place", "203.0.113.7/24", "https://corp.example/", "*"])
+def test_only_places_are_protected(place):
+    own = Connector.objects.get(name="blocklist")
+    with pytest.raises(Invalid):
+        connectors.reconfigure(connector_id=own.id, changes={"settings": {"protected": [place]}}, actor=OPERATOR)

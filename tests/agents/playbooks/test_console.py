@@ -180,7 +180,7 @@ def test_a_setting_that_is_wrong_is_told_beside_its_field():
 
 LDAP = {"url": "ldaps://dc.corp.example", "bind_dn": "cn=aurora", "password": "hush-hush", "base_dn": "dc=corp"}
 SETTINGS: dict[str, dict[str, object]] = {
-    "blocklist": {"expires_hours": None},
+    "blocklist": {"expires_hours": None, "protected": ["corp.example", "192.0.2.0/24"]},
     "ioc_store": {},
     "webhook": {"url": "https://hooks.corp.example/a?b=c", "secret": "s" * 20},
     "email": {"host": "mail.corp.example", "port": 25, "security": "tls", "sender": "soc@corp.example"}
