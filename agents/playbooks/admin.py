@@ -25,6 +25,7 @@ from aurora.errors import Invalid
 from aurora.ids import uuid_or_none
 from aurora.rest.auth import actor_of
 from cases.admin import AlertAdmin, CaseAdmin
+from cases.observables import defang, refang
 
 RUNS_SHOWN = 10
 
@@ -126,6 +127,15 @@ def _whereabouts(execution: Execution) -> Facts:
         for label, route, row in rows
         if row is not None
     ]
+
+
+def run_link(key: str) -> SafeString:
+    """The run whose step has that key, with the step; a dash when there is none any more."""
+    step_id = uuid_or_none(key)
+    step = ExecutionStep.objects.select_related("execution__playbook").filter(pk=step_id).first() if step_id else None
+    if step is None:
+        return widgets.NOTHING
+    return format_html('<a href="{}">{}</a>, step {}', execution_url(step.execution), step.execution, step.name)
 
 
 def _is_under_way(row: Execution) -> bool:
@@ -361,8 +371,11 @@ class InForceFilter(admin.SimpleListFilter):
 
 def _lifted(row: BlocklistEntry) -> tuple[bool, str]:
     if blocking.is_still_listed(row):
-        return False, f"{row.value} is lifted here, but firewalls still block it: the IOC store holds it as hostile."
-    return True, f"{row.value} is lifted: firewalls let it pass when they fetch the list next."
+        return (
+            False,
+            f"{defang(row.value, row.type)} is lifted here, but firewalls still block it: the IOC store holds it as hostile.",
+        )
+    return True, f"{defang(row.value, row.type)} is lifted: firewalls let it pass when they fetch the list next."
 
 
 @admin.register(BlocklistEntry)
@@ -387,20 +400,32 @@ class BlocklistAdmin(ButtonsAdmin):
     list_empty = "Playbooks put here what firewalls are to block."
     record_icon = "gpp_bad"
     record_nouns = ("entry", "entries")
-    record_facts = ("type", "value", "reason", "created_at", "expires_at")
-    list_display = ("state", "value", "kind", "reason", "since", "until")
-    list_display_links = ("value",)
+    record_facts = ("reason", "created_at", "expires_at")
+    list_display = ("state", "blocked", "kind", "reason", "since", "until")
+    list_display_links = ("blocked",)
     list_filter = (InForceFilter, "type")
     list_fullwidth = True
     search_fields = ("value", "reason")
     search_help_text = "Address, domain, URL or reason"
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any, Any], search_term: str
+    ) -> tuple[QuerySet[Any, Any], bool]:
+        return super().get_search_results(request, queryset, refang(search_term))
 
     def page(self, request: HttpRequest, row: BlocklistEntry) -> dict[str, Any]:
         lifted = ("lifted_at", "lifted_by", "lifted_because") if row.lifted_at else ()
         context = super().page(request, row)
         return {
             **context,
-            "facts": [("State", self.state(row)), *context["facts"], *facts_of(row, lifted)],
+            "title": defang(row.value, row.type),
+            "facts": [
+                ("State", self.state(row)),
+                ("Type", self.kind(row)),
+                ("Run", run_link(row.key)),
+                *context["facts"],
+                *facts_of(row, lifted),
+            ],
             "longest": blocking.LONGEST_REASON,
         }
 
@@ -410,6 +435,10 @@ class BlocklistAdmin(ButtonsAdmin):
             return widgets.badge("status", "closed", "Lifted")
         is_over = _is_over(row)
         return widgets.badge("status", "closed" if is_over else "active", "Expired" if is_over else "Blocked")
+
+    @admin.display(description="Blocked", ordering="value")
+    def blocked(self, row: BlocklistEntry) -> SafeString:
+        return format_html('<code class="au-indicator">{}</code>', defang(row.value, row.type))
 
     @admin.display(description="Type", ordering="type")
     def kind(self, row: BlocklistEntry) -> SafeString:

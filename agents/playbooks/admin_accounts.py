@@ -6,14 +6,12 @@ from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from agents.playbooks.admin import execution_url
-from agents.playbooks.models import DisabledAccount, ExecutionStep
+from agents.playbooks.admin import run_link
+from agents.playbooks.models import DisabledAccount
 from aurora.console import widgets
 from aurora.console.records import RecordAdmin
-from aurora.ids import uuid_or_none
 
 
 class EnabledFilter(admin.SimpleListFilter):
@@ -53,7 +51,7 @@ class DisabledAccountAdmin(RecordAdmin):
             "facts": [
                 ("State", self.state(row)),
                 ("Directory", row.connector.name),
-                ("Run", _run_of(row)),
+                ("Run", run_link(row.key)),
                 *context["facts"],
             ],
         }
@@ -77,11 +75,3 @@ class DisabledAccountAdmin(RecordAdmin):
     @admin.display(description="Enabled again", ordering="enabled_at")
     def enabled(self, row: DisabledAccount) -> SafeString:
         return widgets.ago(row.enabled_at)
-
-
-def _run_of(row: DisabledAccount) -> SafeString:
-    key = uuid_or_none(row.key)
-    step = ExecutionStep.objects.select_related("execution__playbook").filter(pk=key).first() if key else None
-    if step is None:
-        return widgets.NOTHING
-    return format_html('<a href="{}">{}</a>, step {}', execution_url(step.execution), step.execution, step.name)

@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from agents.playbooks import rows
 from agents.playbooks.actions import KINDS
 from agents.playbooks.actions.contract import Order, Wired
+from agents.playbooks.actions.http import RefusedForNow
 from agents.playbooks.definition import Retry
 from agents.playbooks.models import Connector
 from agents.playbooks.states import ConnectorKind, StepState
@@ -89,8 +90,7 @@ def carry_out(*, connector: Connector, order: Order, retry: Retry) -> Outcome:
         if isinstance(error, BreakerOpen):
             REFUSALS.labels(error.name).inc()
             log.debug("playbook_action_refused", connector=connector.name, retry_after=error.retry_after)
-        told = error.detail if isinstance(error, AuroraError) else f"{type(error).__name__}: {error}"
-        return Outcome(StepState.FAILED, {"connector": connector.name}, storable(told, 2_000))
+        return Outcome(StepState.FAILED, {"connector": connector.name}, _fault(error))
     return Outcome(StepState.COMPLETED, {"connector": connector.name, **found})
 
 
@@ -161,7 +161,7 @@ def test(*, connector_id: UUID, actor: Actor) -> dict[str, Any]:
     except Exception as fault:
         if is_outage(fault):
             raise
-        error = storable(fault.detail if isinstance(fault, AuroraError) else f"{type(fault).__name__}: {fault}", 2_000)
+        error = _fault(fault)
     Connector.objects.filter(pk=row.pk).update(tested_at=timezone.now(), test_error=error)
     return {"is_working": not error, "detail": error or seen}
 
@@ -241,6 +241,13 @@ def _require_anew(names: set[str]) -> None:
     told = "Value error, has to be given anew with another address: a secret does not follow its connector there"
     if names:
         raise Invalid(problems=[problem(["body", "settings", name], told, "value_error") for name in sorted(names)])
+
+
+def _fault(error: Exception) -> str:
+    """What went wrong, for people: our own sentences as they are, anybody else's with the name of the kind."""
+    told = error.detail if isinstance(error, AuroraError) else str(error)
+    is_ours = isinstance(error, AuroraError | RefusedForNow)
+    return storable(told if is_ours else f"{type(error).__name__}: {told}", 2_000)
 
 
 def _told(row: Connector) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def send(
         ):
             return answer.status_code, _body_of(answer)
     except httpx.HTTPError as error:
-        raise OSError(f"{type(error).__name__}: {error}") from error
+        raise RefusedForNow(f"It was not reached: {error or type(error).__name__}") from error
 
 
 def require_success(status: int, body: bytes) -> None:

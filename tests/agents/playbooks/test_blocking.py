@@ -105,7 +105,10 @@ def test_the_console_lifts_with_a_reason_and_says_by_whom():
     assert f"{page}do/lift/" in text_of(client.get(f"{page}change/"))
     assert "needs a reason" in text_of(client.post(f"{page}do/lift/", {"text": ""}, follow=True))
     shown = text_of(client.post(f"{page}do/lift/", {"text": "our <b>own</b>"}, follow=True))
-    assert f"{ADDRESS} is lifted" in shown
+    assert "198[.]51[.]100[.]7 is lifted" in shown
+    assert f"/admin/agents/execution/{Execution.objects.get().pk}/change/" in shown
+    listed = text_of(client.get("/admin/agents/blocklistentry/", {"q": "198[.]51[.]100[.]7"}))
+    assert "198[.]51[.]100[.]7</code>" in listed
     assert "our &lt;b&gt;own&lt;/b&gt;" in shown
     assert "do/lift/" not in shown
 
