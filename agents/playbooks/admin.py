@@ -14,6 +14,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from agents.playbooks import approvals, blocking, executions, pictures, runs
+from agents.playbooks.catalog import ACTIONS
 from agents.playbooks.models import Approval, BlocklistEntry, Execution, ExecutionStep, Playbook
 from agents.playbooks.states import ENDED_EXECUTIONS, ApprovalStatus, ExecutionStatus, StepState, UndoState
 from aurora.actors import Actor
@@ -303,7 +304,13 @@ class ApprovalAdmin(ButtonsAdmin):
         return {
             **context,
             "title": _asked(row),
-            "facts": [("Run", run), ("Step", row.step.name), *_whereabouts(execution), *context["facts"]],
+            "facts": [
+                ("Run", run),
+                ("Step", row.step.name),
+                ("Can be undone", _undone_by(row)),
+                *_whereabouts(execution),
+                *context["facts"],
+            ],
             "parameters": [(name, ", ".join(map(str, items)) or "none was found") for name, items in values],
             "links": list(row.links.select_related("connector")),
             "barred": _barred(row, actor_of(request)) if row.status == ApprovalStatus.PENDING else "",
@@ -351,6 +358,17 @@ def _barred(row: Approval, actor: Actor) -> str:
 
 def _is_over(row: BlocklistEntry) -> bool:
     return row.lifted_at is not None or (row.expires_at is not None and row.expires_at <= timezone.now())
+
+
+def _undone_by(row: Approval) -> str:
+    action = ACTIONS[row.action]
+    if not action.is_reversible:
+        return "No"
+    if not action.undo:
+        return "There is nothing to undo"
+    if runs.plan_of(row.execution)[row.step.name].step.rollback is None:
+        return f"By hand alone: the playbook does not {action.undo[:1].lower()}{action.undo[1:]}"
+    return f"Yes: {action.undo[:1].lower()}{action.undo[1:]}"
 
 
 class InForceFilter(admin.SimpleListFilter):

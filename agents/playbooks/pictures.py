@@ -9,6 +9,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 
+from agents.playbooks import catalog
 from agents.playbooks.definition import Definition, Parallel, Step
 from agents.playbooks.models import ExecutionStep, PlaybookVersion
 from agents.playbooks.source import written
@@ -112,6 +113,12 @@ def _box(left: int, top: int, step: Step, status: str) -> SafeString:
 
 def _terms(step: Step) -> str:
     """Under which terms a step acts."""
-    asks = {"always": "asks first", "never": "never asks"}.get(step.requires_approval, "")
+    people = catalog.approval_for(action=step.action, is_target_critical=False).people
+    if step.requires_approval == "never":
+        asks = "never asks"  # where the risk demands it, nobody can write so
+    else:
+        asks = {0: "asks first" if step.requires_approval == "always" else "", 1: "asks first"}.get(
+            people, "asks two people first"
+        )
     undone = "rolls back" if step.rollback else ""
     return " · ".join(filter(None, (asks, undone, step.condition and f"if {step.condition}")))

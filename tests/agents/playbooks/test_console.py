@@ -407,3 +407,42 @@ def test_pages_that_move_name_what_moves_them(recorder, model):
         shown = text_of(signed_in("viewer").get(page))
         assert 'id="au-live"' in shown
         assert "approval.decided" in shown
+
+
+REVOKE = {"name": "revoke", "action": "revoke_certificate", "parameters": {"certificates": ["serial 12"]}}
+BLOCK = {
+    "name": "block",
+    "action": "block_ip",
+    "parameters": {"targets": ["198.51.100.7"]},
+    "requires_approval": "always",
+}
+SCAN = {"name": "scan", "action": "run_scan", "parameters": {"hosts": ["ws-12"]}, "requires_approval": "always"}
+
+
+@pytest.mark.parametrize(
+    ("step", "says"),
+    [
+        (ISOLATE, "By hand alone: the playbook does not reconnect the host"),
+        (ISOLATE | {"rollback": {"action": "isolate_host"}}, "Yes: reconnect the host"),
+        (REVOKE, "<dd>No</dd>"),
+        (BLOCK | {"rollback": {"action": "block_ip"}}, "Yes: lift the block"),
+        (SCAN, "There is nothing to undo"),
+    ],
+)
+def test_who_decides_reads_whether_it_can_be_undone(recorder, step, says):
+    begin(write(step), ANALYST)
+    work_off()
+    assert says in text_of(signed_in("viewer").get(f"/admin/agents/approval/{Approval.objects.get().pk}/change/"))
+
+
+@pytest.mark.parametrize(
+    ("step", "says"),
+    [
+        (ISOLATE, "asks first"),
+        (REVOKE, "asks two people first"),
+        (BLOCK | {"requires_approval": "never"}, "never asks"),
+    ],
+)
+def test_the_picture_says_who_is_asked_whether_the_author_says_so_or_the_risk(step, says):
+    book = write(step)
+    assert says in text_of(signed_in("viewer").get(f"/admin/agents/playbook/{book.pk}/change/"))
