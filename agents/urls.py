@@ -38,6 +38,7 @@ urlpatterns = [
     path("connectors", response.Connectors.as_view()),
     path("connectors/<str:connector_id>", response.ConnectorDetail.as_view()),
     path("connectors/<str:connector_id>/test", response.ConnectorTest.as_view()),
+    path("connectors/<str:connector_id>/breaker", response.ConnectorBreaker.as_view()),
     path("deliveries", response.Deliveries.as_view()),
     path("deliveries/<str:delivery_id>/replay", response.DeliveryReplay.as_view()),
     path("blocklist", response.BlocklistEntries.as_view()),

@@ -66,6 +66,15 @@ class ConnectorAdmin(MakingAdmin):
             done="tested",
             tells=_tested,
         ),
+        Button(
+            "reset",
+            "Reset breaker",
+            PERMISSION,
+            lambda key, actor, _: connectors.reset_breaker(connector_id=key, actor=actor),
+            icon="restart_alt",
+            suits=lambda row: connectors.breaker_of(row).snapshot().state != "closed",
+            done="given a fresh breaker",
+        ),
         _switch("enable", "Enable", "toggle_on", wanted=True),
         _switch("disable", "Disable", "toggle_off", wanted=False),
         Button(

@@ -12,6 +12,7 @@ from agents.playbooks.models import Approval, BlocklistEntry, Connector, Deliver
 from agents.playbooks.schemas import (
     ApprovalQuery,
     BlocklistEntryQuery,
+    BreakerReset,
     ConnectorIn,
     ConnectorPatch,
     DecisionIn,
@@ -127,6 +128,19 @@ class ConnectorTest(ApiView):
 
     def post(self, request: Request, connector_id: str) -> Response:
         return Response(connectors.test(connector_id=uuid_of(connector_id), actor=self.actor))
+
+
+class ConnectorBreaker(ApiView):
+    """Lets calls of a connector through again without waiting for the next probe."""
+
+    permissions = {"POST": "agents:manage"}
+    calls = {"POST": Call(body=BreakerReset, answers={200: answers.ConnectorAnswer})}
+
+    def post(self, request: Request, connector_id: str) -> Response:
+        self.body(BreakerReset)
+        return Response(
+            connectors.describe(connectors.reset_breaker(connector_id=uuid_of(connector_id), actor=self.actor))
+        )
 
 
 class Deliveries(ApiView):

@@ -25,7 +25,7 @@ from agents.playbooks.actions.http import RefusedForNow
 from agents.playbooks.definition import Retry
 from agents.playbooks.models import Connector
 from agents.playbooks.states import ConnectorKind, StepState
-from aurora import audit, sealing
+from aurora import audit, dry_run, sealing
 from aurora.actors import Actor
 from aurora.errors import AuroraError, Conflict, Invalid, Missing
 from aurora.resilience import breakers
@@ -148,6 +148,23 @@ def remove(*, connector_id: UUID, actor: Actor) -> None:
         row.delete()
 
 
+def reset_breaker(*, connector_id: UUID, actor: Actor) -> Connector:
+    """Lets calls through again without waiting for a probe, for whoever has mended the target. Raises Denied, Missing.
+
+    As with agents, the order follows its entry in the audit: no transaction waits for Redis.
+    """
+    actor.require("agents:manage")
+    row = Connector.objects.filter(pk=connector_id).first()
+    if row is None:
+        raise Missing
+    breaker = breaker_of(row)
+    with transaction.atomic():
+        audit.record(actor, "breaker.reset", row, before={"state": breaker.snapshot().state})
+    if not dry_run.is_preview():
+        breaker.reset()
+    return row
+
+
 def test(*, connector_id: UUID, actor: Actor) -> dict[str, Any]:
     """Asks the connector whether it would work, and keeps the answer. Has no effect on its target. Raises Denied, Missing."""
     actor.require("agents:manage")
@@ -194,7 +211,8 @@ def breaker_of(row: Connector) -> Breaker:
     wanted = BreakerSettings(
         failure_threshold=settings.BREAKER_FAILURES,
         reset_timeout=settings.BREAKER_RESET_SECONDS,
-        probe_lease=600.0,
+        # A worker that dies as it probes must not keep the next from probing once its step is taken over; a probe that takes longer may be joined by another.
+        probe_lease=settings.BUS_CLAIM_SECONDS / 2,
     )
     return breakers.get(f"connector:{row.name}", wanted, detail=f"{row.name} is unavailable: it failed again and again")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 from uuid import UUID
 
 from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter, field_validator
@@ -154,6 +154,12 @@ class BlocklistEntryQuery(PageQuery):
 
 class LiftIn(Body):
     reason: Reason = Field(min_length=1)
+
+
+class BreakerReset(Body):
+    """`POST /connectors/{id}/breaker`."""
+
+    action: Literal["reset"]
 
 
 class DecisionIn(Body):

@@ -20,11 +20,13 @@ from agents.playbooks.actions import chat, http
 from agents.playbooks.actions.contract import Order
 from agents.playbooks.definition import Retry
 from agents.playbooks.models import Connector, Delivery
-from aurora.errors import Invalid
+from aurora.errors import Invalid, Unavailable
 from aurora.models import AuditEntry
 from aurora.resilience.metrics import REFUSALS
 from tests.cast import OPERATOR, ApiClient
+from tests.console_pages import signed_in, text_of
 from tests.group import free_port
+from tests.waiting import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("library")]
 
@@ -433,3 +435,49 @@ def test_a_whole_number_may_be_written_with_a_point():
     settings = {"host": "mail.example", "port": 25.0, "sender": "soc@a.example", "recipients": ["soc@a.example"]}
     answer = ApiClient("operator").call("POST", "/connectors", {"name": "mail", "kind": "email", "settings": settings})
     assert (answer.status_code, answer.json()["settings"]["port"]) == (201, 25)
+
+
+def _open(connector: Connector) -> None:
+    """Its target fails until nobody is let through any more."""
+    for _ in range(3):
+        with pytest.raises(OSError, match="down"):
+            connectors.breaker_of(connector).call(lambda: (_ for _ in ()).throw(OSError("down")))
+    assert connectors.breaker_of(connector).snapshot().state == "open"
+
+
+def test_a_worker_that_dies_as_it_probes_does_not_keep_its_steps_next_from_probing(recorder, settings):
+    settings.BREAKER_RESET_SECONDS, settings.BUS_CLAIM_SECONDS = 0.01, 0.2
+    connector = Connector.objects.get(name="recorder")
+    _open(connector)
+    until(lambda: _is_admitted(connector))  # and never heard of again
+    assert "unavailable" in _act(connector, _order()).error
+    until(lambda: _act(connector, _order()).status == "completed", seconds=10)
+
+
+def _is_admitted(connector: Connector) -> bool:
+    try:
+        connectors.breaker_of(connector).admit()
+    except Unavailable:
+        return False
+    return True
+
+
+def test_an_operator_lets_a_mended_target_be_called_at_once(recorder):
+    connector = Connector.objects.get(name="recorder")
+    _open(connector)
+    operator, call = ApiClient("operator"), f"/connectors/{connector.id}/breaker"
+    assert ApiClient("analyst").call("POST", call, {"action": "reset"}).status_code == 403
+    assert operator.call("POST", call, {"action": "hold"}).status_code == 400
+    assert operator.call("POST", call, {"action": "reset"}).json()["breaker"]["state"] == "closed"
+    assert AuditEntry.objects.get(action="breaker.reset").before == {"state": "open"}
+    assert _act(connector, _order()).status == "completed"
+
+
+def test_the_console_resets_a_breaker_that_is_open(recorder):
+    connector = Connector.objects.get(name="recorder")
+    client, page = signed_in("operator"), f"/admin/agents/connector/{connector.pk}"
+    assert "do/reset/" not in text_of(client.get(f"{page}/change/"))
+    _open(connector)
+    assert "do/reset/" in text_of(client.get(f"{page}/change/"))
+    client.post(f"{page}/do/reset/")
+    assert connectors.breaker_of(connector).snapshot().state == "closed"
