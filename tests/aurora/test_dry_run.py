@@ -93,7 +93,6 @@ CHANGES: list[tuple[str, str, Path, Callable[[], Any], int]] = [
     ("operator", "DELETE", lambda: f"/connectors/{_connector()}", lambda: None, 204),
     ("operator", "POST", lambda: f"/connectors/{_connector()}/test", lambda: None, 200),
     ("operator", "POST", lambda: f"/connectors/{_connector()}/breaker", lambda: {"action": "reset"}, 200),
-    ("analyst", "POST", lambda: f"/blocklist/{_block()}/lift", lambda: {"reason": "our own"}, 200),
     ("operator", "POST", lambda: f"/deliveries/{_delivery()}/replay", lambda: None, 409),
     ("admin", "PATCH", lambda: f"/users/{_account()}", lambda: {"role": "viewer"}, 200),
     ("admin", "DELETE", lambda: f"/users/{_account()}", lambda: None, 204),
@@ -358,10 +357,6 @@ def _rule() -> str:
 
 def _connector() -> str:
     return str(Connector.objects.get(kind="blocklist").id)
-
-
-def _block() -> str:
-    return str(BlocklistEntry.objects.create(type="ip", value="198.51.100.7", key="k").id)
 
 
 def _delivery() -> str:
