@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import lru_cache, partial
@@ -23,8 +23,10 @@ import structlog
 from django.conf import settings
 from django.contrib.auth import authenticate
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, Group, User
+from django.contrib.auth.signals import user_login_failed
 from django.db import transaction
 from django.db.models import Q
+from django.dispatch import receiver
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
@@ -78,6 +80,14 @@ def sign_in(*, username: str, password: str, address: str = "") -> SignIn:
         account.save(update_fields=["last_login"])
         audit.record(_actor(account.pk, account.username, role_of(account), address), "user.signed_in", account)
         return _issue(account, family=new_id())
+
+
+@receiver(user_login_failed)
+def _log_refusal(credentials: Mapping[str, Any], **_: Any) -> None:
+    """A line for each wrong password and unknown name, of API and console. Of a name only that of an account: people type passwords there, too."""
+    name = str(credentials.get("username", ""))
+    is_known = "\0" not in name and User.objects.filter(username=name).exists()
+    log.warning("sign_in_refused", account=name if is_known else None)
 
 
 def note_sign_in(actor: Actor) -> None:

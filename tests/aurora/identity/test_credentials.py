@@ -10,11 +10,13 @@ from unittest.mock import patch
 
 import jwt
 import pytest
+import structlog
 import time_machine
 from django.conf import settings as live
 from django.contrib.auth.hashers import MD5PasswordHasher
 from django.contrib.auth.models import User
 from django.db import connection
+from django.test.client import MULTIPART_CONTENT
 from django.utils import timezone
 
 from aurora.errors import Denied
@@ -68,6 +70,18 @@ def test_an_unknown_user_and_a_wrong_password_get_the_same_answer():
     wrong, unknown = _sign_in(ApiClient(), user.username, "wrong"), _sign_in(ApiClient(), "nobody")
     assert wrong.status_code == unknown.status_code == 401
     assert wrong.json() == unknown.json()
+
+
+@pytest.mark.parametrize("place", ["/api/v1/auth/token", "/admin/login/"])
+@pytest.mark.parametrize(("name", "told"), [("nina", "nina"), ("not-an-account", None)])
+def test_a_refused_sign_in_is_a_line_in_the_log_that_names_accounts_only(place, name, told):
+    make_user("viewer", "nina")
+    given = {"username": name, "password": "wrong-password-1"}
+    with structlog.testing.capture_logs() as lines:
+        ApiClient().post(place, given, content_type="application/json" if "api" in place else MULTIPART_CONTENT)
+    (line,) = (line for line in lines if line["event"] == "sign_in_refused")
+    assert line["account"] == told
+    assert "wrong-password-1" not in str(lines)
 
 
 @pytest.mark.parametrize("who", ["nobody", "switched-off", "roleless", "known"])
