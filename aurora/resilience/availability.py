@@ -293,7 +293,11 @@ def _probe_default() -> bool:
 
     parameters: dict[str, Any] = connections["default"].get_connection_params()
     parameters.pop("cursor_factory", None)
-    return asyncio.run(_takes_writes(parameters | {"application_name": "aurora-probe"}))
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(_takes_writes(parameters | {"application_name": "aurora-probe"}))
+    finally:
+        loop.close()  # asyncio.run would wait at its end for a name that is still being resolved, far beyond the limit
 
 
 async def _takes_writes(parameters: Mapping[str, Any]) -> bool:
