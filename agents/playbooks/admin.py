@@ -26,9 +26,10 @@ from aurora.errors import Invalid
 from aurora.ids import uuid_or_none
 from aurora.rest.auth import actor_of
 from cases.admin import AlertAdmin, CaseAdmin
-from cases.observables import defang, refang
+from cases.observables import classify, defang, refang
 
 RUNS_SHOWN = 10
+_ON_INDICATORS = frozenset({"block_ip", "enrich_ioc"})
 
 
 def execution_url(execution: Execution) -> str:
@@ -112,7 +113,16 @@ for _admin in (CaseAdmin, AlertAdmin):
 
 
 def _asked(row: Approval) -> str:
-    return f"{widgets.words(row.action)}: {runs.targets_of(row.parameters)}"
+    shown = {name: _shown(row.action, value) for name, value in row.parameters.items()}
+    return f"{widgets.words(row.action)}: {runs.targets_of(shown)}"
+
+
+def _shown(action: str, value: Any) -> Any:
+    """A parameter as people read it: what is an indicator, defanged. A host of ours is none."""
+    if isinstance(value, list):
+        return [_shown(action, item) for item in value]
+    known = classify(value) if action in _ON_INDICATORS and isinstance(value, str) else None
+    return defang(value, known.type) if known else value
 
 
 def _whereabouts(execution: Execution) -> Facts:
@@ -300,7 +310,8 @@ class ApprovalAdmin(ButtonsAdmin):
         context = super().page(request, row)
         execution = row.execution
         run = format_html('<a href="{}">{}</a>', execution_url(execution), execution)
-        values = ((name, value if isinstance(value, list) else [value]) for name, value in row.parameters.items())
+        shown = ((name, _shown(row.action, value)) for name, value in row.parameters.items())
+        values = ((name, value if isinstance(value, list) else [value]) for name, value in shown)
         return {
             **context,
             "title": _asked(row),

@@ -446,3 +446,15 @@ def test_who_decides_reads_whether_it_can_be_undone(recorder, step, says):
 def test_the_picture_says_who_is_asked_whether_the_author_says_so_or_the_risk(step, says):
     book = write(step)
     assert says in text_of(signed_in("viewer").get(f"/admin/agents/playbook/{book.pk}/change/"))
+
+
+def test_what_would_be_blocked_is_shown_defanged_and_a_host_as_it_is_named(recorder):
+    begin(write(BLOCK), ANALYST)
+    begin(write(ISOLATE | {"parameters": {"hosts": ["fs-01.corp.example"]}}, name="other"), ANALYST)
+    work_off()
+    client = signed_in("viewer")
+    inbox = text_of(client.get("/admin/agents/approval/"))
+    assert "Block IP: 198[.]51[.]100[.]7" in inbox
+    assert "Isolate host: fs-01.corp.example" in inbox
+    page = text_of(client.get(f"/admin/agents/approval/{Approval.objects.get(action='block_ip').pk}/change/"))
+    assert "<dd>198[.]51[.]100[.]7</dd>" in page
