@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.utils import timezone
 
 from agents.playbooks import connectors
 from agents.playbooks.actions import webhook
 from agents.playbooks.models import Delivery
 from aurora import audit, dry_run
 from aurora.actors import Actor
+from aurora.bus import housekeeping
 from aurora.errors import Conflict, Missing, Unavailable
+
+KEPT = timedelta(days=90)
 
 
 def replay(*, delivery_id: UUID, actor: Actor) -> Delivery:
@@ -32,6 +37,11 @@ def replay(*, delivery_id: UUID, actor: Actor) -> Delivery:
     except OSError as error:
         raise Unavailable(f"The receiver did not take it: {str(error)[:300]}") from None
     return Delivery.objects.filter(connector=row.connector, event_id=row.event_id).latest("id")
+
+
+def forget(*, now: datetime | None = None) -> int:
+    """Forgets what was sent longer ago; how many. For the scheduler."""
+    return housekeeping.delete_by_batches(Delivery.objects.filter(sent_at__lt=(now or timezone.now()) - KEPT))
 
 
 def data(row: Delivery) -> dict[str, Any]:

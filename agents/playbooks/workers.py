@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from django.utils.dateparse import parse_datetime
 
-from agents.playbooks import approvals, automation, disabled_accounts, engine, events, notices, recovery
+from agents.playbooks import approvals, automation, deliveries, disabled_accounts, engine, events, notices, recovery
 from aurora.bus import registry, schedule, streams
 from aurora.bus.streams import Message
 from aurora.bus.worker import Worker
@@ -78,4 +78,5 @@ def register_all() -> None:
     registry.declare_types(streams.AGENT_TASKS, {events.PLAYBOOK_STEP})
     schedule.register("lost-playbook-steps", every=30, function=recovery.recover)
     schedule.register("overdue-approvals", every=60, function=approvals.expire_overdue)
+    schedule.register("forget-deliveries", every=3_600, function=deliveries.forget)
     schedule.register("forget-disabled-accounts", every=3_600, function=disabled_accounts.forget)

@@ -7,6 +7,7 @@ import hmac
 import socket
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from typing import Any
@@ -14,8 +15,9 @@ from typing import Any
 import orjson
 import pytest
 from aiosmtpd.controller import Controller
+from django.utils import timezone
 
-from agents.playbooks import connectors
+from agents.playbooks import connectors, deliveries
 from agents.playbooks.actions import chat, http
 from agents.playbooks.actions.contract import Order
 from agents.playbooks.definition import Retry
@@ -140,6 +142,15 @@ def test_what_an_open_breaker_refuses_is_counted(server):
     breaker.reset()
     assert outcome.status == "failed"
     assert REFUSALS.labels(breaker.name)._value.get() == before + 1
+
+
+def test_what_was_sent_is_forgotten_after_ninety_days(server):
+    connector, now = _webhook(server), timezone.now()
+    for days in (89, 91):
+        sent = now - timedelta(days=days)
+        Delivery.objects.create(connector=connector, event_id=f"{days} days", body="{}", sent_at=sent)
+    assert deliveries.forget(now=now) == 1
+    assert [row.event_id for row in connector.deliveries.all()] == ["89 days"]
 
 
 def test_a_delivery_is_replayed_under_its_own_id_and_freshly_signed(server):

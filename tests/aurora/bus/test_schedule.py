@@ -112,6 +112,7 @@ def test_the_housekeeping_is_on_the_schedule():
         "forget-processed-events",
         "forget-refresh-tokens",
         "forget-idempotency-keys",
+        "forget-deliveries",
         "forget-disabled-accounts",
     }
 
