@@ -20,9 +20,9 @@ class DirectCommands:
     """Asks Redis as `client` would, without its retries. Safe for threads, and in a process that was forked. Not for a Cluster."""
 
     def __init__(self, client: redis.Redis) -> None:
+        self._idle: list[_Line] = []
         self._pool: Any = client.connection_pool
         self._silence = client.silence if isinstance(client, HeedingRedis) else None
-        self._idle: list[_Line] = []
         self._pid = os.getpid()
 
     def ask(self, *command: bytes | str | int) -> Any:
@@ -41,6 +41,9 @@ class DirectCommands:
         """Ends the idle connections. Who asks afterwards gets new ones."""
         while self._idle:
             self._idle.pop().connection.disconnect()
+
+    def __del__(self) -> None:
+        self.close()  # redis-py's connections are parts of cycles: their sockets would stay open until somebody looks for those
 
     def _take(self) -> _Line:
         if self._pid != os.getpid():

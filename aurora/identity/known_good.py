@@ -12,7 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any, Literal
 
 import structlog
@@ -169,7 +169,7 @@ def _ask(*command: str | int) -> tuple[bytes | None, bool]:
         return None, False
 
 
-@lru_cache(maxsize=4)
+@cache
 def _asker(redis: Any) -> Callable[..., Any]:
     """Every request while PostgreSQL is away asks once, and redis-py's way to Redis took a third of its time. A Cluster's client has no pool."""
     return DirectCommands(redis).ask if hasattr(redis, "connection_pool") else redis.execute_command

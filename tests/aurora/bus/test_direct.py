@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 
@@ -34,6 +35,20 @@ def test_a_refused_command_raises_and_leaves_the_connection_usable(direct):
 
 def test_one_connection_serves_who_asks_one_after_the_other(direct):
     assert len({direct.ask("CLIENT", "ID") for _ in range(50)}) == 1
+
+
+def test_connections_end_with_who_asked_over_them(redis_url):
+    gc.disable()
+    try:
+        asked = DirectCommands(client(Purpose.COMMAND, redis_url))
+        line = asked._idle
+        asked.ask("PING")
+        (kept,) = line
+        sock = kept._socket
+        del kept, asked
+        assert sock.fileno() == -1
+    finally:
+        gc.enable()
 
 
 def test_a_connection_that_the_server_ended_is_replaced_unnoticed(direct, redis_url):
