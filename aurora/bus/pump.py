@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import redis
 import structlog
@@ -22,6 +23,8 @@ from django.db import close_old_connections
 from aurora.bus import redis as clients
 from aurora.bus.backoff import Backoff
 from aurora.bus.groups import Entry, GroupConsumer
+
+T = TypeVar("T")
 
 FINISH_SECONDS = 8.0
 """How long a stop waits for handlers that run; the whole stop takes no more than 10 s."""
@@ -45,6 +48,14 @@ class Settled:
 
 
 DONE, LEFT = Settled(is_done=True), Settled(is_done=False)
+
+
+def taken_from(items: deque[T]) -> list[T]:
+    """All that was there. Others may take from it and add to it at the same time; each item is taken once."""
+    taken: list[T] = []
+    with contextlib.suppress(IndexError):
+        taken.extend(items.popleft() for _ in range(len(items)))
+    return taken
 
 
 class Pump:
@@ -247,9 +258,10 @@ class Pump:
             self._acknowledge()
         except redis.RedisError as error:
             self._redis.failed(error)  # the next tick tries again
+        self._has_room.set()
 
     def _acknowledge(self) -> None:
-        entry_ids = [self._finished.popleft() for _ in range(len(self._finished))]
+        entry_ids = taken_from(self._finished)
         try:
             self._consumer.acknowledge(entry_ids)
         except redis.RedisError:

@@ -34,7 +34,7 @@ from django.utils import timezone
 from aurora.bus import dead_letters, metrics, registry, streams
 from aurora.bus.backoff import Backoff
 from aurora.bus.groups import Entry, GroupConsumer
-from aurora.bus.pump import DONE, LEFT, Pump, Settled
+from aurora.bus.pump import DONE, LEFT, Pump, Settled, taken_from
 from aurora.bus.streams import Message
 from aurora.errors import Denied, Invalid, Unavailable
 from aurora.ids import uuid_or_none
@@ -164,7 +164,7 @@ class _Settler:
 
     def count(self) -> None:
         """Adds what was handled since the last time to the metrics."""
-        took = [self._took.popleft() for _ in range(len(self._took))]
+        took = taken_from(self._took)
         if took:
             self._handled.inc(len(took))
             self._handling.observe_all(took)
