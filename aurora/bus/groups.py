@@ -15,7 +15,7 @@ import secrets
 import socket
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import redis
 import structlog
@@ -55,14 +55,23 @@ class GroupConsumer:
         """Whether `claim` has not come to the end of the pending entries yet."""
         return self._cursor != _START
 
-    def read(self, *, count: int, block_ms: int) -> list[Entry]:
-        """New entries, after at most `block_ms`."""
-        answer = self._in_group(
-            lambda: self._reader.xreadgroup(
-                self.group, self.name, {self._key: ">"}, count=count, block=max(1, block_ms)
-            )
-        )
+    def read(self, *, count: int, block_ms: int, done: Sequence[str] = ()) -> list[Entry]:
+        """New entries, after at most `block_ms`; on the way there the group is done with those of `done`."""
+        answer = self._in_group(lambda: self._read(self._reader, count, block_ms, done))
         return [Entry(entry_id.decode(), fields, 1) for _, entries in answer or () for entry_id, fields in entries]
+
+    def _read(self, reader: Client, count: int, block_ms: int, done: Sequence[str]) -> Any:
+        if not done:
+            return reader.xreadgroup(self.group, self.name, {self._key: ">"}, count=count, block=max(1, block_ms))
+        with reader.pipeline(transaction=False) as pipeline:
+            pipeline.xack(self._key, self.group, *done)
+            self._read(pipeline, count, block_ms, ())
+            for answer in pipeline.execute(
+                raise_on_error=False
+            ):  # which would put words of its own before those of the server
+                if isinstance(answer, Exception):
+                    raise answer
+        return answer
 
     def claim(self, *, count: int, in_hand: Collection[str]) -> list[Entry]:
         """Entries that nobody has finished within the claim time, now ours.

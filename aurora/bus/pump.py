@@ -31,6 +31,8 @@ FINISH_SECONDS = 8.0
 LONGEST_TICK_SECONDS = 1.0
 LOOK_FOR_DEAD_SECONDS = 15.0
 """How long a new worker, once it has reached Redis, looks for whoever was here before it and whom the supervisor replaced by it."""
+TURN_SECONDS = 0.00001
+"""What a handler thread that has finished many leaves the interpreter to the pump for: left to itself it would hold it until it has nothing more to do."""
 LARGEST_KEPT = 10_000
 """Failed entries whose leases are kept; what fails beyond that comes again after the claim time."""
 
@@ -140,12 +142,21 @@ class Pump:
             is_more_to_claim = self._take_over()
             self._next_tick = time.monotonic() + (0 if is_more_to_claim else self._tick_seconds)
         remaining = max(0.0, self._next_tick - time.monotonic())
-        if len(self._finished) * 2 >= self._capacity:
-            self._acknowledge()
-        if room := self._room():
-            self._take(self._consumer.read(count=room, block_ms=min(int(remaining * 1000), clients.BLOCK_MS)))
+        finished = taken_from(self._finished) if len(self._finished) >= self._finished_enough else []
+        if room := self._room() + len(finished):
+            self._take(self._read(room, min(int(remaining * 1000), clients.BLOCK_MS), finished))
         else:
             self._has_room.wait(remaining)
+
+    def _read(self, room: int, block_ms: int, finished: list[str]) -> list[Entry]:
+        """New entries, in the place of those that are finished: both in one round trip, while the handlers go on with what they have."""
+        try:
+            entries = self._consumer.read(count=room, block_ms=block_ms, done=finished)
+        except redis.RedisError:
+            self._finished.extend(finished)
+            raise
+        self._forget(finished)
+        return entries
 
     def _room(self) -> int:
         self._has_room.clear()
@@ -232,7 +243,8 @@ class Pump:
             return
         self._finished.append(entry.entry_id)
         if len(self._finished) >= self._finished_enough and not self._has_room.is_set():
-            self._has_room.set()  # the pump acknowledges, while this thread goes on
+            self._has_room.set()
+            time.sleep(TURN_SECONDS)  # the pump asks for more, and while Redis answers this thread goes on
 
     def _is_over_after_pause(self) -> bool:
         """Brings to an end what was handled, and waits for more; whether nothing more will come."""
@@ -267,6 +279,10 @@ class Pump:
         except redis.RedisError:
             self._finished.extend(entry_ids)
             raise
+        self._forget(entry_ids)
+
+    def _forget(self, entry_ids: list[str]) -> None:
+        """They are acknowledged."""
         if entry_ids:
             with self._lock:
                 for entry_id in entry_ids:

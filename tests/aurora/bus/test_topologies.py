@@ -12,6 +12,7 @@ from django.db import transaction
 
 from aurora.bus import metrics, outbox, streams, trimming
 from aurora.bus import redis as clients
+from aurora.bus.groups import GroupConsumer
 from aurora.bus.relay import Relay
 from aurora.errors import Invalid
 from aurora.models import DeadLetter, OutboxEvent
@@ -64,6 +65,16 @@ def test_the_bus_works_on_a_cluster(clustered, start):
     assert client.xlen("{aurora}:cases") == client.xlen("{aurora}:dead_letter") == 1
     assert [standing.group for standing in metrics.group_standings()] == [Noting.group]
     assert trimming.trim_all() == dict.fromkeys(streams.STREAMS, 0)
+
+
+def test_who_reads_on_is_done_with_what_it_names_on_a_cluster(clustered):
+    commands: streams.Client = clients.client()
+    for _ in range(2):
+        commands.xadd(clients.key(streams.ALERTS), {"id": "e", "type": "t"})
+    consumer = GroupConsumer(stream=streams.ALERTS, group="noting", claim_seconds=30.0)
+    first = [entry.entry_id for entry in consumer.read(count=1, block_ms=1)]
+    assert len(consumer.read(count=10, block_ms=1, done=first)) == 1
+    assert commands.xpending(clients.key(streams.ALERTS), "noting")["pending"] == 1
 
 
 def test_limits_breakers_and_the_cache_work_on_a_cluster(clustered):
