@@ -20,6 +20,7 @@ from aurora.errors import AuroraError, Conflict, Invalid, RateLimited
 from aurora.ids import new_id
 from aurora.observability.tracing import span
 from tests.agents.serving import ForeignExecutor, foreign, self_signed, serving
+from tests.names import unresolved
 
 CARD = "/.well-known/agent-card.json"
 Start = Callable[..., str]
@@ -184,23 +185,15 @@ def test_a_server_that_accepts_and_says_nothing_is_given_up():
             ask(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=0.2)
 
 
-def test_agents_whose_names_nobody_resolves_do_not_hold_up_the_others(start, monkeypatch):
+def test_agents_whose_names_nobody_resolves_do_not_hold_up_the_others(start):
     url = start(lambda url: foreign(ForeignExecutor(), url)).replace("127.0.0.1", "localhost")
-    answered, resolve = threading.Event(), socket.getaddrinfo
-
-    def resolved(host, *arguments, **options):
-        if host in ("lost.example", b"lost.example"):
-            answered.wait(20)
-        return resolve(host, *arguments, **options)
-
-    monkeypatch.setattr(socket, "getaddrinfo", resolved)
     lost = [threading.Thread(target=_ask_in_vain, args=("http://lost.example",)) for _ in range(16)]
-    for thread in lost:
-        thread.start()
     try:
-        assert ask(url, timeout=5.0)[0].summary == "I saw: the beacon"
+        with unresolved("lost.example"):
+            for thread in lost:
+                thread.start()
+            assert ask(url, timeout=5.0)[0].summary == "I saw: the beacon"
     finally:
-        answered.set()
         for thread in lost:
             thread.join()
 

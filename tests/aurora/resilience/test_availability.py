@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +14,7 @@ from psycopg_pool import PoolClosed, PoolTimeout
 
 from aurora.resilience import availability as availability_module
 from aurora.resilience.availability import WELL, Availability, DatabaseUnavailable, Sign, Standing, is_outage, sign_of
+from tests.names import unresolved
 from tests.waiting import until
 
 
@@ -205,18 +205,8 @@ def test_a_prober_that_died_of_something_unforeseen_is_followed_by_another(avail
 
 
 def test_a_probe_does_not_wait_for_a_name_that_nobody_resolves(monkeypatch):
-    may_answer = threading.Event()
-
-    def hang(*_args: Any, **_named: Any) -> Any:
-        may_answer.wait()
-        raise OSError("no such name")
-
-    monkeypatch.setattr(connection, "get_connection_params", lambda: {"host": "db.corp.example", "dbname": "aurora"})
-    monkeypatch.setattr(socket, "getaddrinfo", hang)
-    ends = threading.Timer(30.0, may_answer.set)
-    ends.start()
-    with pytest.raises(TimeoutError):
-        availability_module._probe_default()
-    assert not may_answer.is_set()
-    ends.cancel()
-    may_answer.set()
+    monkeypatch.setattr(connection, "get_connection_params", lambda: {"host": "lost.example", "dbname": "aurora"})
+    with unresolved("lost.example") as waited_for:
+        with pytest.raises(TimeoutError):
+            availability_module._probe_default()
+        assert not waited_for.is_set()
