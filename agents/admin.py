@@ -293,6 +293,7 @@ def _live(row: Any) -> dict[str, Any]:
 
 from agents.playbooks import admin as _playbooks  # noqa: E402, F401 - Django finds an app's pages by its `admin` module
 from agents.playbooks import admin_accounts as _accounts  # noqa: E402, F401
+from agents.playbooks import admin_blocklist as _blocklist  # noqa: E402, F401
 from agents.playbooks import admin_connectors as _connectors  # noqa: E402, F401
 from agents.playbooks import admin_playbooks as _books  # noqa: E402, F401
 from agents.playbooks import admin_rules as _rules  # noqa: E402, F401
