@@ -114,6 +114,7 @@ local function count(calls, failed, slow)
   local length, least, failure_rate, slow_rate, succeeded = string.match(ARGV[8], '^(%d+),(%d+),(%d+),(%d+),(%d+)$')
   local slot, rows = math.floor(now / tonumber(length)), {}
   calls = calls + tonumber(succeeded)
+  if calls == 0 then return false end -- a tally of nothing
   local all_calls, all_failed, all_slow = calls, failed, slow
   for at, c, f, s in string.gmatch(window, ';(%d+),(%d+),(%d+),(%d+)') do
     at, c, f, s = tonumber(at), tonumber(c), tonumber(f), tonumber(s)

@@ -172,6 +172,7 @@ HISTORY = st.lists(st.tuples(st.sampled_from([*VERBS, *OFTEN]), st.integers(0, 2
 @example([*FAIL * 2, ("pass", 0, 1), ("flush", 0, 0)])
 @example([*FAIL * 2, ("pass", 0, 3), ("flush", 0, 0), ("clock", 0, 7)])
 @example([("rules", 0, 2), *FAIL, ("rules", 0, 3), *FAIL])
+@example([("force_closed", 0, 0), ("rules", 0, 2), ("write_counts", 0, 0)])
 def test_whatever_happened_the_state_can_be_read_and_all_who_reach_redis_share_it(redis_client, history):
     stage = Stage(redis_client)
     for verb, who, number in history:
