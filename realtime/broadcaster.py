@@ -28,7 +28,7 @@ from realtime import control, history, metrics
 from realtime.clients import TURN_FRAMES, Client, Send, WriteNow, never
 from realtime.feed import Feed
 from realtime.messages import CHANNELS, MODE_CHANGED, Channel, Frame, Gap, encode, gap, hello, word
-from realtime.positions import EntryId, Position, format_entry_id, parse_position
+from realtime.positions import START, EntryId, Position, format_entry_id, parse_position
 
 log = structlog.get_logger(__name__)
 
@@ -57,6 +57,8 @@ class Broadcaster:
         self._loop = loop
         self._feeds = {name: Feed(channel) for name, channel in CHANNELS.items()}
         self._heads: dict[str, EntryId] = {}
+        self._witnesses: dict[str, EntryId] = {}
+        """Of each stream that is not empty an entry read since it was last certain that the stream still holds it, or then the last."""
         self._has_asked = asyncio.Event()
         self._history = clients.async_client(clients.Purpose.COMMAND)
         self._tasks: list[asyncio.Task[None]] = []
@@ -215,10 +217,13 @@ class Broadcaster:
         """Finds where the streams stand: at the start their ends, later whether they still hold what was read last."""
         self._locates_at = self._loop.time() + clients.BLOCK_MS / 1000
         is_start = not self._heads
-        moved = await (history.heads_of(client, _STREAMS) if is_start else history.lost(client, self._heads))
+        moved = await (
+            history.heads_of(client, _STREAMS) if is_start else history.lost(client, self._heads, self._witnesses)
+        )
         if moved and not is_start:
             log.warning("ws_streams_went_back", streams=sorted(moved))
         self._heads |= moved
+        self._witnesses = {name: entry_id for name, entry_id in self._heads.items() if entry_id != START}
         for feed in self._feeds.values():
             if moved.keys() & set(feed.channel.streams):
                 position = tuple(self._heads[name] for name in feed.channel.streams)
@@ -238,6 +243,7 @@ class Broadcaster:
     def _publish(self, entry: history.Entry, *, is_alone: bool) -> None:
         entry_id, name, _ = entry
         self._heads[name] = entry_id
+        self._witnesses.setdefault(name, entry_id)
         for feed in self._feeds.values():
             if name in feed.channel.streams:
                 frame = _frame_of(feed.channel, entry)

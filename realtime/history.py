@@ -48,18 +48,20 @@ async def heads_of(client: redis.asyncio.Redis, names: Sequence[str]) -> dict[st
     return {name: _id(reply[0]) if reply else START for name, reply in zip(names, replies, strict=True)}
 
 
-async def lost(client: redis.asyncio.Redis, heads: Mapping[str, EntryId]) -> dict[str, EntryId]:
-    """Which streams no longer hold the entry they were last read at, and from where to go on in each.
+async def lost(
+    client: redis.asyncio.Redis, heads: Mapping[str, EntryId], witnesses: Mapping[str, EntryId]
+) -> dict[str, EntryId]:
+    """Which streams no longer hold their witness, an entry that was read a moment ago, and from where to go on in each.
 
-    That entry is the youngest a reader has seen, so no trimming takes it: it is missing when Redis came back empty, or without the tail of its
-    append-only file. Raises RedisError.
+    The witness is not the head: of a Redis that came back empty, or without the tail of its append-only file, that may be an entry of after the loss.
+    No trimming takes what is so young, save of a stream that grows by REPLAY_LIMIT entries in that moment; then readers are told of a gap where
+    there is none. Raises RedisError.
     """
-    seen = {name: entry_id for name, entry_id in heads.items() if entry_id != START}
     async with client.pipeline(transaction=False) as pipeline:
-        for name, entry_id in seen.items():
+        for name, entry_id in witnesses.items():
             pipeline.xrange(clients.key(name), format_entry_id(entry_id), format_entry_id(entry_id), count=1)
         replies = await pipeline.execute()
-    gone = [name for name, reply in zip(seen, replies, strict=True) if not reply]
+    gone = [name for name, reply in zip(witnesses, replies, strict=True) if not reply]
     if not gone:
         return {}
     return {name: min(head, heads[name]) for name, head in (await heads_of(client, gone)).items()}

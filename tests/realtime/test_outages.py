@@ -156,6 +156,20 @@ async def test_a_lost_stream_is_noticed_while_another_is_never_quiet(own_redis, 
             alerts(client, range(1))  # the next is there before the reader blocks for as long as it may
 
 
+async def test_a_lost_stream_is_noticed_though_it_was_written_to_at_once(own_redis, peers, monkeypatch):
+    monkeypatch.setattr(clients, "BLOCK_MS", 500)
+    client, peer = client_of(own_redis), await peers()
+    await peer.text()
+    alerts(client, range(1))
+    assert '"n":0' in await peer.text()
+    client.flushall()
+    alerts(client, range(1, 2))
+    assert '"n":1' in await peer.text()
+    assert '"type":"gap"' in await peer.text()
+    alerts(client, range(2, 3))
+    assert '"n":2' in await peer.text()
+
+
 async def test_a_client_may_join_while_redis_is_away_and_is_told_when_it_is_back(own_redis, peers):
     await stop(own_redis)
     new, resumed = await peers(), await peers(last_event_id="5-0_0-0")
