@@ -47,6 +47,7 @@ class GroupConsumer:
         self.name = consumer_name(os.getpid())
         self._claim_ms = max(1, int(claim_seconds * 1000))
         self._cursor = _START
+        self._is_listed = False
         self._commands: Client = clients.client(clients.Purpose.COMMAND)
         self._reader: Client = clients.client(clients.Purpose.STREAM)
 
@@ -58,6 +59,10 @@ class GroupConsumer:
     def read(self, *, count: int, block_ms: int, done: Sequence[str] = ()) -> list[Entry]:
         """New entries, after at most `block_ms`; on the way there the group is done with those of `done`."""
         answer = self._in_group(lambda: self._read(self._reader, count, block_ms, done))
+        if not answer and not self._is_listed:
+            # A server before 7.0 lists a consumer once it has had an entry: who waits for its first would seem not to be there.
+            self._in_group(lambda: self._commands.xgroup_createconsumer(self._key, self.group, self.name))
+            self._is_listed = True
         return [Entry(entry_id.decode(), fields, 1) for _, entries in answer or () for entry_id, fields in entries]
 
     def _read(self, reader: Client, count: int, block_ms: int, done: Sequence[str]) -> Any:
@@ -159,6 +164,7 @@ class GroupConsumer:
             # UNBLOCKED: the stream was deleted while we waited on it (servers from 7.0 on). "no such key": XINFO's word for a stream that is not there.
             if not str(error).startswith(("NOGROUP", "UNBLOCKED", "no such key")):
                 raise
+        self._is_listed = False
         self._create_group()
         return command()
 

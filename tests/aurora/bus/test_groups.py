@@ -36,3 +36,11 @@ def test_a_group_that_is_gone_meanwhile_is_made_again(consumer, redis_client):
     again = [entry.entry_id for entry in consumer.read(count=10, block_ms=1, done=read)]
     assert again == read
     assert _pending(redis_client) == read
+
+
+def test_who_has_had_nothing_yet_is_listed_and_again_in_a_group_that_was_made_again(redis_client):
+    consumer = GroupConsumer(stream=STREAM, group=GROUP, claim_seconds=30.0)
+    for _ in range(2):
+        assert consumer.read(count=1, block_ms=1) == []
+        assert [row["name"].decode() for row in redis_client.xinfo_consumers(STREAM, GROUP)] == [consumer.name]
+        redis_client.flushdb()
