@@ -3,7 +3,7 @@
 -- KEYS[1]  the breaker's state, a text of lines (see `held` below)
 -- ARGV     1 event ("sync" only reads)   2 generation of the call   3 error text   4 failure threshold
 --          what the caller believes:  5 version   6 "1" if it moved on by itself since that version   7 then its state, as lines, else empty
---          8 empty, or the conditions of breaker_window.py: slot's length, least calls, rate of failures and of slow calls (shares of 1000),
+--          8 empty, or the conditions of breaker_window.py: slot's length, least calls, rate of failures and of slow calls (in millionths),
 --            other calls that succeeded since it was last told
 --          counted since its last call:  9 successes  10 failures  11 rejected
 --          12 open time, probe lease, longest open time   13 jitter drawn, 0 to 1   14 channel for pushes, and name, as lines
@@ -21,13 +21,13 @@ local known, differs = tonumber(ARGV[5]), ARGV[6] == '1'
 -- What an outage mostly consists of, one failure more of several: it is no news to others, the caller need not be told what it knows, and only what is
 -- needed is read.
 if event == 'fail' and held and ARGV[6] == '0' and ARGV[8] == '' then
-  local version, generation, failure_count, tripped, successes, failures, rejected =
-    string.match(held, '^(%d+)\nclosed\n(%d+)\n(%d+)\n0\n\n\n\n(%d+\n%d+)\n(%d+)\n(%d+)\n(%d+)[^\n]*\n')
+  local version, generation, failure_count, tripped, successes, failures, rejected, window =
+    string.match(held, '^(%d+)\nclosed\n(%d+)\n(%d+)\n0\n\n\n\n(%d+\n%d+)\n(%d+)\n(%d+)\n(%d+)([^\n]*)\n')
   if version and tonumber(generation) == call and failure_count ~= '0' and failure_count + 1 < tonumber(ARGV[4]) and tonumber(version) >= known then
     version, failure_count, successes, failures, rejected =
       version + 1, failure_count + 1, successes + ARGV[9], failures + ARGV[10], rejected + ARGV[11]
-    redis.call('SET', KEYS[1], string.format('%d\nclosed\n%s\n%d\n0\n\n\n\n%s\n%d\n%d\n%d\n', version, generation, failure_count, tripped,
-      successes, failures, rejected) .. ARGV[3])
+    redis.call('SET', KEYS[1], string.format('%d\nclosed\n%s\n%d\n0\n\n\n\n%s\n%d\n%d\n%d%s\n', version, generation, failure_count, tripped,
+      successes, failures, rejected, window) .. ARGV[3])
     return {version, failure_count, successes, failures, rejected, tripped}
   end
 end
@@ -132,7 +132,7 @@ local function count(calls, failed, slow)
   window, changed = table.concat(rows), true
   if all_calls < tonumber(least) then return false end
   failure_rate, slow_rate = tonumber(failure_rate), tonumber(slow_rate)
-  return (failure_rate > 0 and all_failed * 1000 >= failure_rate * all_calls) or (slow_rate > 0 and all_slow * 1000 >= slow_rate * all_calls)
+  return (failure_rate > 0 and all_failed * 1000000 >= failure_rate * all_calls) or (slow_rate > 0 and all_slow * 1000000 >= slow_rate * all_calls)
 end
 
 if event == 'fail' then

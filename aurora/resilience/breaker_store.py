@@ -303,8 +303,8 @@ def _one_failure_more(name: str, event: Event, reply: list[Any]) -> Answer:
 
 def _conditions(wanted: Conditions, event: Event | None) -> str:
     slot = max(1, round(wanted.seconds / SLOTS * 1_000_000))
-    rates = f"{round(wanted.failure_rate * 1000)},{round(wanted.slow_rate * 1000)}"
-    return f"{slot},{wanted.least_calls},{rates},{event.succeeded if event else 0}"
+    failure_share, slow_share = wanted.shares
+    return f"{slot},{wanted.least_calls},{failure_share},{slow_share},{event.succeeded if event else 0}"
 
 
 def _lines(state: State) -> str:

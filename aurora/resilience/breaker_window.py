@@ -13,6 +13,8 @@ from dataclasses import dataclass, fields
 from aurora.errors import Invalid
 
 SLOTS = 10
+WHOLE = 1_000_000
+"""Of a share: rates are compared in millionths, without a fraction, here as in Redis. 0.07 of 100 calls is a little more than 7 otherwise."""
 WINDOW_SECONDS, LEAST_CALLS = 60.0, 20
 
 Window = tuple[tuple[int, int, int, int], ...]
@@ -48,6 +50,11 @@ class Conditions:
     def is_off(self) -> bool:
         return not (self.failure_rate or self.slow_rate)
 
+    @property
+    def shares(self) -> tuple[int, int]:
+        """The rates of failures and of slow calls, in millionths."""
+        return round(self.failure_rate * WHOLE), round(self.slow_rate * WHOLE)
+
     def added(self, window: Window, now: float, *, calls: int, failures: int = 0, slow: int = 0) -> Window:
         """The window with these calls in the slot of `now`, without what is too old, or was counted in slots of another length."""
         slot = math.floor(now / (self.seconds / SLOTS))
@@ -61,8 +68,9 @@ class Conditions:
         calls, failures, slow = (sum(row[place] for row in window) for place in (1, 2, 3))
         if calls < self.least_calls:
             return False
-        is_failing = self.failure_rate > 0 and failures >= self.failure_rate * calls
-        return is_failing or (self.slow_rate > 0 and slow >= self.slow_rate * calls)
+        failure_share, slow_share = self.shares
+        is_failing = failure_share > 0 and failures * WHOLE >= failure_share * calls
+        return is_failing or (slow_share > 0 and slow * WHOLE >= slow_share * calls)
 
 
 class Tally:

@@ -50,14 +50,15 @@ class Staged(BreakerStore):
         kept = super().ask(name, None, settings=settings, known=UNKNOWN, counts=Counts())
         assert kept is not None, self.stage.text()
         is_told = kept.view.version < known.version or (kept.view.version == known.version and known.differs)
-        before = known.state if is_told else kept.view.state._replace(window=self.stage.window())
+        # A window told by one process is none: its slots are of that process's clock.
+        before = known.state._replace(window=()) if is_told else kept.view.state._replace(window=self.stage.window())
         answer = super().ask(name, event, settings=settings, known=known, counts=counts)
         assert answer is not None, self.stage.text()
         assert answer.view.version >= known.version
         if event is not None:
             now = self.stage.micros / 1e6
             step = advance(before.shifted(now), event, settings=settings, now=now)
-            assert _gist(answer.view.state) == _gist(step.state.shifted(-now))
+            assert _are_alike(answer.view.state, step.state.shifted(-now))
             assert (answer.before, answer.is_admitted) == (step.before, step.is_admitted)
             assert answer.is_transition == step.is_transition
             assert self.stage.window() == step.state.window
@@ -138,10 +139,21 @@ class Stage:
             assert (state.opened_at or 0.0) <= self.now + 1e-6
 
 
+def _are_alike(one: State, other: State) -> bool:
+    """But for what becomes of instants as whole microseconds and as floating numbers; rounded to fewer places, two such may still fall apart."""
+    return _gist(one) == _gist(other) and all(
+        math.isclose(here, there, rel_tol=0.0, abs_tol=1e-4)
+        for here, there in zip(_instants(one), _instants(other), strict=True)
+    )
+
+
 def _gist(state: State) -> tuple[object, ...]:
-    opened_at = None if state.opened_at is None else round(state.opened_at, 4)
     counts = (state.failure_count, state.trips, state.reopened)
-    return state.status, state.is_forced, opened_at, round(state.probe_at, 4), counts, state.last_error
+    return state.status, state.is_forced, state.opened_at is None, counts, state.last_error
+
+
+def _instants(state: State) -> tuple[float, float]:
+    return state.opened_at or 0.0, state.probe_at
 
 
 VERBS: dict[str, Callable[[Stage, int, int], None]] = {
@@ -173,6 +185,8 @@ HISTORY = st.lists(st.tuples(st.sampled_from([*VERBS, *OFTEN]), st.integers(0, 2
 @example([*FAIL * 2, ("pass", 0, 3), ("flush", 0, 0), ("clock", 0, 7)])
 @example([("rules", 0, 2), *FAIL, ("rules", 0, 3), *FAIL])
 @example([("force_closed", 0, 0), ("rules", 0, 2), ("write_counts", 0, 0)])
+@example([("rules", 0, 2), *FAIL, ("rules", 0, 1), *FAIL])
+@example([("rules", 0, 3), ("away", 0, 0), *FAIL, ("back", 0, 0), ("clock", 0, 7), ("clock", 0, 5), *FAIL])
 def test_whatever_happened_the_state_can_be_read_and_all_who_reach_redis_share_it(redis_client, history):
     stage = Stage(redis_client)
     for verb, who, number in history:
@@ -181,7 +195,10 @@ def test_whatever_happened_the_state_can_be_read_and_all_who_reach_redis_share_i
         store.is_away = False
     for _ in range(2):
         stage.look()
-    assert len({(breaker._version, _gist(breaker._state)) for breaker in stage.breakers}) == 1
+    first = stage.breakers[0]
+    for breaker in stage.breakers:
+        assert breaker._version == first._version
+        assert _are_alike(breaker._state, first._state)
     _heals(stage)
 
 

@@ -551,6 +551,9 @@ def test_only_a_view_is_read_as_one(payload):
         read_view(payload)
 
 
+SEVEN_PER_CENT = BreakerSettings(
+    failure_threshold=9, conditions=Conditions(seconds=80_000.0, least_calls=100, failure_rate=0.07)
+)
 LUA_SETTINGS = st.builds(
     BreakerSettings,
     failure_threshold=st.integers(1, 3),
@@ -563,9 +566,9 @@ LUA_SETTINGS = st.builds(
         Conditions,
         seconds=st.just(80_000.0),
         least_calls=st.integers(1, 8),
-        failure_rate=st.sampled_from([0.0, 0.25, 0.5, 1.0]),
+        failure_rate=st.sampled_from([0.0, 0.25, 0.5, 1.0]) | st.floats(0.001, 1.0),
         slow_seconds=st.just(1.0),
-        slow_rate=st.sampled_from([0.25, 0.5]),
+        slow_rate=st.sampled_from([0.25, 0.5]) | st.floats(0.001, 1.0),
     ),
 )
 EVENTS = st.lists(
@@ -577,6 +580,7 @@ EVENTS = st.lists(
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(LUA_SETTINGS, EVENTS)
 @example(BreakerSettings(failure_threshold=1, reset_timeout=30.0), [(Kind.FAIL, 0, 0), (Kind.SLOW, 0, 0)])
+@example(SEVEN_PER_CENT, [(Kind.TALLY, 0, 93), *[(Kind.FAIL, 0, 0)] * 7])
 def test_the_lua_table_and_the_python_table_are_the_same(redis_client, rules, events):
     redis_client.flushdb()
     store = BreakerStore(redis_client)

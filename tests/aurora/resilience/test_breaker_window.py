@@ -59,6 +59,13 @@ def test_the_table_with_conditions(rules, events, status):
     assert _after(*events, rules=rules).status is status
 
 
+@pytest.mark.parametrize("percent", range(1, 101))
+def test_a_rate_is_reached_by_exactly_its_share_of_the_calls(percent):
+    rate = Conditions(least_calls=100, failure_rate=percent / 100)
+    assert rate.are_met(((1, 100, percent, 0),))
+    assert not rate.are_met(((1, 100, percent - 1, 0),))
+
+
 def test_an_opening_by_rate_is_a_trip_like_any_other_and_begins_a_new_window():
     opened = _after(*[FAIL] * 4)
     assert (opened.trips, opened.last_error, opened.window, opened.probe_at) == (1, "e", (), NOW + 30)
