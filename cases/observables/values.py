@@ -51,6 +51,7 @@ _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _DOMAIN = re.compile(rf"(?=.{{3,253}}\Z)(?:{_LABEL}\.)+(?![0-9]+\Z)[a-z0-9](?:[a-z0-9-]{{0,61}}[a-z0-9])?")
 _HOST = re.compile(rf"(?=.{{1,253}}\Z)(?:{_LABEL}\.)*{_LABEL}")
 _LOCAL_PART = re.compile(r"[^\s@\"(),:;<>\[\\\]\x00-\x20\x7f]{1,64}")
+_AROUND_A_KEY = re.compile(r"\A[\s\\]+|[\s\\]+\Z")
 _HEX = re.compile(r"[0-9a-f]+")
 _CVE = re.compile(r"CVE-[0-9]{4}-[0-9]{4,19}")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,31}")
@@ -295,9 +296,9 @@ def _authority(text: str, default_port: int | None) -> str | None:
 
 
 def _email_form(value: str) -> str | None:
-    local, at, host = value.removeprefix("mailto:").rpartition("@")
+    local, at, host = value.removeprefix("mailto:").lower().rpartition("@")
     name = _domain_form(host)
-    return f"{local.lower()}@{name}" if at and name and _LOCAL_PART.fullmatch(local) else None
+    return f"{local}@{name}" if at and name and _LOCAL_PART.fullmatch(local) else None
 
 
 def _hex_form(length: int) -> Callable[[str], str | None]:
@@ -321,7 +322,7 @@ def _path_form(value: str) -> str | None:
 
 
 def _registry_form(value: str) -> str | None:
-    hive, _, rest = value.strip(" \\").partition("\\")
+    hive, _, rest = _AROUND_A_KEY.sub("", value).partition("\\")
     hive = hive.upper()
     hive = _HIVES.get(hive, hive)
     return f"{hive}\\{rest.lower()}" if rest and hive in _HIVES.values() else None

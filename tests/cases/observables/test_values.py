@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aurora.errors import Invalid
@@ -93,8 +93,11 @@ def test_what_is_not_of_its_type_is_refused_with_a_sentence(ioc_type, value):
 
 @given(
     st.sampled_from(IOC_TYPES),
-    st.one_of(st.text(), st.text(alphabet="hxtp:/[](){}.@\\HKLM% ab1é", max_size=40)),
+    st.one_of(st.text(), st.text(alphabet="hxtp:/[](){}.@\\HKLM% ab1é\xa0İ", max_size=40)),
 )
+@example("registry_key", "HKLM\\a\xa0\\")
+@example("registry_key", "\\\xa0HKLM\\a")
+@example("email", "İ" * 40 + "@evil.example")
 def test_a_stored_form_stays_when_it_comes_in_again(ioc_type, text):
     try:
         stored = canonical(ioc_type, text)
