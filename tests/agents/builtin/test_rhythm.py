@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import random
+import statistics
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from agents.builtin.rhythm import EVEN, SIGNIFICANT, chance_of_nearness, chance_of_spread, measure
@@ -73,10 +75,13 @@ def test_the_more_rhythms_are_looked_at_the_less_any_of_them_proves():
 
 @given(st.lists(st.floats(1, 1e6), min_size=4, max_size=60), st.floats(0.01, 1000))
 def test_chances_are_probabilities_and_know_no_unit(intervals, unit):
+    median = statistics.median(intervals)
+    # On the edge of what is near, a rounding decides.
+    assume(not any(math.isclose(abs(value - median), 0.175 * median, rel_tol=1e-9) for value in intervals))
     near = chance_of_nearness(intervals)
     assert 0 <= near <= 1
     scaled = chance_of_nearness([value * unit for value in intervals])
-    assert scaled == pytest.approx(near) or len(set(intervals)) < len(intervals)
+    assert scaled == pytest.approx(near)
     assert 0 <= chance_of_spread(0.3, len(intervals)) <= 1
 
 
