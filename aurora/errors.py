@@ -42,12 +42,16 @@ class Invalid(AuroraError):
 
 
 class Denied(AuroraError):
-    """The caller is known, or unknown (`is_anonymous`), and may not do this."""
+    """The caller is known, or unknown (`is_anonymous`), and may not do this.
+
+    `is_guess`: it sent what only somebody who tries credentials would send, or a program with a wrong one; edges count those by address.
+    """
 
     default_detail = "Not allowed"
 
-    def __init__(self, detail: str | None = None, *, is_anonymous: bool = False) -> None:
+    def __init__(self, detail: str | None = None, *, is_anonymous: bool = False, is_guess: bool = False) -> None:
         self.is_anonymous = is_anonymous
+        self.is_guess = is_guess
         super().__init__(detail)
 
 

@@ -58,7 +58,7 @@ def query_of(scope: Scope) -> Query:
 
 async def authenticate(scope: Scope, query: Query, *, earlier: Pass | None = None) -> Pass:
     """The caller of a WebSocket's scope; `earlier` is what an earlier call gave for the same socket. Each first call counts against the quota of
-    the caller's address. Raises Denied, Unavailable."""
+    the caller's address, and one with a wrong token or key against that of guesses, as over HTTP. Raises Denied, Unavailable."""
     # Not Channels' one shared thread: a slow answer of the database must not queue up everyone who comes after.
     hop = database_sync_to_async(_pass_or_outage, thread_sensitive=False)
     caller: Pass = await hop(_request_of(scope), query, scope.get("scheme") == "wss", earlier)
@@ -71,6 +71,11 @@ def _pass_or_outage(request: HttpRequest, query: Query, is_tls: bool, earlier: P
             _require_own_host(request)
             limits.require_room(limits.spend(request, (limits.SOCKETS,), None))
         return _pass_of(request, query, is_tls, earlier)
+    except Denied as error:
+        guess = limits.spend_if_guess(request, error) if earlier is None else None
+        if guess is not None:
+            limits.require_room(guess)
+        raise
     except DatabaseError as error:
         if is_outage(error):
             raise Unavailable("Database unavailable") from None

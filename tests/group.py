@@ -39,7 +39,7 @@ class RunningGroup:
             "AURORA_BUS_CLAIM_SECONDS": "2",
             **{
                 f"AURORA_RATE_{name}": "100000/60"
-                for name in ("GENERAL", "INVESTIGATIONS", "PLAYBOOKS", "LOGIN", "INGEST", "SOCKETS")
+                for name in ("GENERAL", "INVESTIGATIONS", "PLAYBOOKS", "LOGIN", "CREDENTIALS", "INGEST", "SOCKETS")
             },
         }
         self.process: subprocess.Popen[bytes] | None = None

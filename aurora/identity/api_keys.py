@@ -53,11 +53,11 @@ def _confirmed_key(key: str, address: str) -> Confirmed:
     row = _key_of(prefix) if key.startswith(KEY_PREFIX) and key.isascii() else None
     is_right = hmac.compare_digest(_key_hash(key), row.key_hash if row else "")
     if row is None or not is_right or row.revoked_at or (row.expires_at and row.expires_at <= now):
-        raise Denied(_BAD_KEY, is_anonymous=True)
+        raise Denied(_BAD_KEY, is_anonymous=True, is_guess=True)
     if row.networks and not is_within(address, row.networks):
-        # The same answer: whoever found the key is not told that it is one.
+        # The same answer, counted alike: whoever found the key is not told that it is one.
         log.warning("api_key_elsewhere", key=row.name, prefix=prefix, address=address)
-        raise Denied(_BAD_KEY, is_anonymous=True)
+        raise Denied(_BAD_KEY, is_anonymous=True, is_guess=True)
     actor = Actor(name=f"key:{row.name}", role=row.role, address=address, key_id=str(row.id))
     _note_use(row, now)
     return Confirmed(actor, row.expires_at.timestamp() if row.expires_at else None, row.networks)

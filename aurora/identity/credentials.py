@@ -262,8 +262,11 @@ def _issue(user: User, *, family: UUID) -> SignIn:
 def _claims(token: str) -> dict[str, Any]:
     try:
         claims = _signed(token, settings.SECRET_KEY)
-    except (jwt.InvalidTokenError, ValueError):
+    except (jwt.ExpiredSignatureError, jwt.ImmatureSignatureError):
+        # Signed by us, so no guess: every client meets it, to ask for a fresh one.
         raise Denied(_BAD_TOKEN, is_anonymous=True) from None
+    except (jwt.InvalidTokenError, ValueError):
+        raise Denied(_BAD_TOKEN, is_anonymous=True, is_guess=True) from None
     if claims["exp"] <= time.time():
         raise Denied(_BAD_TOKEN, is_anonymous=True)
     return claims

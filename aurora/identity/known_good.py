@@ -107,7 +107,9 @@ def actor_of(kind: Kind, secret: str, *, address: str = "") -> Actor:
     has_ended = known.expires_at is not None and known.expires_at <= time.time()
     is_elsewhere = bool(known.networks) and not is_within(address, known.networks)
     if has_ended or is_elsewhere or (revoked_at is not None and revoked_at >= known.confirmed_at):
-        raise Denied("Invalid or expired token" if kind == "token" else "Invalid API key", is_anonymous=True)
+        if kind == "token":
+            raise Denied("Invalid or expired token", is_anonymous=True)
+        raise Denied("Invalid API key", is_anonymous=True, is_guess=True)
     # A token ends by itself before long, so an older one counts too, if only Redis can tell that nobody has taken it away.
     if not _is_fresh(known) and (kind == "key" or revoked_at is None):
         raise DatabaseUnavailable("the credential was not confirmed lately")

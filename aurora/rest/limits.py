@@ -13,11 +13,12 @@ from django_ratelimit.core import get_usage
 
 from aurora.actors import Actor
 from aurora.bus.redis import Purpose, client
-from aurora.errors import RateLimited, Unavailable
+from aurora.errors import Denied, RateLimited, Unavailable
 from aurora.resilience.ratelimit import Decision, Limiter, Policy, identity_of
 from aurora.rest.auth import address_of
 from aurora.rest.limit_headers import refusal_sentence
 
+CREDENTIALS = "credentials"
 INGEST = "ingest"
 SOCKETS = "sockets"
 
@@ -37,6 +38,12 @@ def spend(request: HttpRequest, names: Sequence[str], caller: object) -> Decisio
         address=address_of(request),
     )
     return _shared().hit(identity, tuple(_policy(name) for name in names))
+
+
+def spend_if_guess(request: HttpRequest, error: Denied) -> Decision | None:
+    """Counts a refused credential against the caller's address, if it was a guess. Nobody else of that address meets this quota: a good credential
+    is let in before anything asks about it."""
+    return spend(request, (CREDENTIALS,), None) if error.is_guess else None
 
 
 def require_room(decision: Decision) -> None:

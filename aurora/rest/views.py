@@ -142,6 +142,16 @@ class ApiView(APIView):
             if method not in self.taken_while_down:
                 availability.database.require_writable()
 
+    def perform_authentication(self, request: Request) -> None:
+        """DRF's. A wrong token or key counts against its address. Raises RateLimited instead of Denied when there were too many."""
+        try:
+            super().perform_authentication(request)
+        except Denied as error:
+            self._decision = limits.spend_if_guess(request._request, error)
+            if self._decision is not None:
+                limits.require_room(self._decision)
+            raise
+
     def check_throttles(self, request: Request) -> None:
         """DRF's place for quotas, after identity and permission: spends what the call costs. Raises RateLimited, Unavailable."""
         names = self.limits.get(request.method or "", ("general",))

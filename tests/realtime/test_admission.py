@@ -427,6 +427,16 @@ async def test_a_flood_of_connects_from_one_address_is_refused_and_others_come_i
     assert await comes_in("203.0.113.2")
 
 
+@pytest.mark.django_db(transaction=True)
+async def test_tokens_are_not_guessed_at_sockets_without_end_and_a_good_one_comes_in(redis_client, monkeypatch, token):
+    monkeypatch.setattr(limits, "_limiter", None)
+    monkeypatch.setattr(limits, "_policy", lambda name: Policy(name, 2 if name == "credentials" else 100, 60))
+    guess = [(b"authorization", b"Bearer a.b.c")]
+    guesses = [await code_of(Socket(application, path("alerts"), headers=guess)) for _ in range(3)]
+    assert guesses == [4401, 4401, 1013]
+    assert await is_let_in([(b"authorization", f"Bearer {token}".encode())])
+
+
 def test_the_secrets_of_a_query_do_not_stay_in_the_scope():
     assert (
         _without_secrets(b"ticket=s3cret&token=s3cret&last_event_id=1-0") == b"ticket=***&token=***&last_event_id=1-0"
