@@ -16,7 +16,7 @@ from agents.models import Agent, Investigation
 from agents.states import ENDED_INVESTIGATIONS
 from aurora.console import markdown, widgets
 from aurora.console.overview import Panel
-from aurora.console.records import RecordAdmin
+from aurora.console.records import RecordAdmin, RecordList
 from aurora.console.verbs import Button, ButtonsAdmin, Call
 from cases.admin import AlertAdmin, CaseAdmin
 
@@ -230,6 +230,9 @@ class AgentAdmin(ButtonsAdmin):
     list_display_links = ("agent",)
     list_fullwidth = True
 
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
+        return AgentList
+
     def page(self, request: HttpRequest, row: Agent) -> dict[str, Any]:
         return {**super().page(request, row), **pages.agent_page(row, registry.describe(row))}
 
@@ -284,10 +287,18 @@ class AgentAdmin(ButtonsAdmin):
         )
 
 
+class AgentList(RecordList):
+    """The agents with how they are, asked once for all rows and columns."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        rows = self.result_list = list(self.result_list)
+        for row, live in zip(rows, registry.describe_all(rows), strict=True):
+            row._live = live
+
+
 def _live(row: Any) -> dict[str, Any]:
-    """`describe` of a listed agent, asked once for all its columns."""
-    if not hasattr(row, "_live"):
-        row._live = registry.describe(row)
+    """`describe` of a listed agent."""
     return row._live  # type: ignore[no-any-return]
 
 

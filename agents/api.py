@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from django.http import HttpResponse
@@ -11,7 +10,6 @@ from rest_framework.response import Response
 
 from agents import answers, dispatch, events, investigations, queries, registry, reports
 from agents.builtin.contract import Task
-from agents.calls import latest_of
 from agents.models import Agent
 from agents.schemas import (
     AgentPatch,
@@ -25,7 +23,7 @@ from agents.schemas import (
 )
 from aurora.ids import new_id
 from aurora.rest.calls import Call
-from aurora.rest.pagination import page_by_name, page_of
+from aurora.rest.pagination import page_by_name_together, page_of
 from aurora.rest.schemas import Page, PageQuery
 from aurora.rest.views import ApiView, uuid_of
 
@@ -91,9 +89,8 @@ class Agents(ApiView):
     calls = {"GET": Call(query=PageQuery, answers={200: Page[answers.AgentAnswer]})}
 
     def get(self, request: Request) -> Response:
-        query, latest = self.query(PageQuery), latest_of(registry.OFFERED)
-        describe = partial(registry.describe, latest=latest)
-        return Response(page_by_name(Agent.objects.all(), query, describe, name="agent_type"))
+        rows, query = Agent.objects.all(), self.query(PageQuery)
+        return Response(page_by_name_together(rows, query, registry.describe_all, name="agent_type"))
 
 
 class AgentDetail(ApiView):

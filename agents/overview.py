@@ -7,7 +7,6 @@ from datetime import datetime
 from django.urls import reverse
 
 from agents import registry
-from agents.calls import latest_of
 from agents.models import Agent, Investigation
 from agents.playbooks.approvals import pending_count
 from agents.states import ENDED_INVESTIGATIONS
@@ -48,8 +47,7 @@ def _agents(permissions: frozenset[str]) -> list[Figure]:
     """How many of the enabled agents can be asked now."""
     if "agents:read" not in permissions:
         return []
-    latest = latest_of(registry.OFFERED)
-    healths = [registry.describe(agent, latest)["health"] for agent in Agent.objects.filter(enabled=True)]
+    healths = [told["health"] for told in registry.describe_all(list(Agent.objects.filter(enabled=True)))]
     online, url = healths.count("online"), reverse("admin:agents_agent_changelist")
     is_well = online == len(healths)
     hint = "all answer" if is_well else "the others fail, or are cut off"

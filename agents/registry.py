@@ -100,13 +100,22 @@ def bearer_of(agent: Agent) -> str:
     return sealing.unseal(agent.sealed_bearer, purpose=BEARER) if agent.sealed_bearer else ""
 
 
-def describe(agent: Agent, latest: Mapping[str, Sequence[Call]] | None = None) -> dict[str, Any]:
-    """An agent with its health and its breaker, as `GET /agents` shows it; no round trip but the breaker's and that for its last calls.
+def describe(agent: Agent) -> dict[str, Any]:
+    """An agent with its health and its breaker, as `GET /agents` shows it."""
+    return describe_all([agent])[0]
 
-    `latest` are the last calls by agent, for who shows several of them and has asked once for all.
-    """
-    known = (calls.latest_of([agent.agent_type]) if latest is None else latest).get(agent.agent_type, ())
-    breaker = breakers.as_json(breaker_of(agent).snapshot())
+
+def describe_all(agents: Sequence[Agent]) -> list[dict[str, Any]]:
+    """As `describe` of each; however many they are, one round trip for their breakers and one for their last calls."""
+    latest = calls.latest_of([agent.agent_type for agent in agents])
+    found = breakers.snapshots([breaker_of(agent) for agent in agents])
+    return [
+        _described(agent, breakers.as_json(breaker), latest[agent.agent_type])
+        for agent, breaker in zip(agents, found, strict=True)
+    ]
+
+
+def _described(agent: Agent, breaker: Mapping[str, Any], latest: Sequence[Call]) -> dict[str, Any]:
     return {
         "agent_type": agent.agent_type,
         "name": agent.name,
@@ -125,7 +134,7 @@ def describe(agent: Agent, latest: Mapping[str, Sequence[Call]] | None = None) -
         "slow_call_rate": agent.slow_call_rate,
         "timeout": timeout_of(agent),
         "max_concurrency": agent.max_concurrency,
-        "health": _health(agent, breaker, known),
+        "health": _health(agent, breaker, latest),
         "breaker": breaker,
     }
 

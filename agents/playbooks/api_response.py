@@ -21,7 +21,7 @@ from agents.playbooks.schemas import (
 )
 from aurora.errors import Missing
 from aurora.rest.calls import Call
-from aurora.rest.pagination import page_by_name, page_of
+from aurora.rest.pagination import page_by_name_together, page_of
 from aurora.rest.schemas import Page, PageQuery
 from aurora.rest.views import ApiView, uuid_of
 from cases import queries
@@ -85,7 +85,9 @@ class Connectors(ApiView):
     }
 
     def get(self, request: Request) -> Response:
-        return Response(page_by_name(Connector.objects.all(), self.query(PageQuery), connectors.describe, name="name"))
+        return Response(
+            page_by_name_together(Connector.objects.all(), self.query(PageQuery), connectors.describe_all, name="name")
+        )
 
     def post(self, request: Request) -> Response:
         body = self.body(ConnectorIn)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import select
+from collections.abc import Sequence
 from typing import Any
 
 import hiredis
@@ -29,10 +30,29 @@ class DirectCommands:
         """The server's answer, texts as bytes. Raises RedisError."""
         return self._ask(command) if self._silence is None else self._silence.heeding(self._ask, command)
 
+    def ask_all(self, commands: Sequence[tuple[bytes | str | int, ...]]) -> list[Any]:
+        """The answers to several commands, in one round trip; what the server refuses is among them as an error. Raises RedisError."""
+        if not commands:
+            return []
+        return self._ask_all(commands) if self._silence is None else self._silence.heeding(self._ask_all, commands)
+
     def _ask(self, command: tuple[bytes | str | int, ...]) -> Any:
+        answer = self._exchange(hiredis.pack_command(command), 1)[0]  # type: ignore[arg-type]  # its stub knows one argument only
+        if isinstance(answer, ResponseError):
+            try:
+                raise answer
+            finally:
+                del answer  # else it, its traceback and this frame would keep each other, and the connection
+        return answer
+
+    def _ask_all(self, commands: Sequence[tuple[bytes | str | int, ...]]) -> list[Any]:
+        packed = b"".join([hiredis.pack_command(each) for each in commands])  # type: ignore[arg-type]  # as above
+        return self._exchange(packed, len(commands))
+
+    def _exchange(self, packed: bytes, number: int) -> list[Any]:
         line = self._take()
         try:
-            return line.ask(hiredis.pack_command(command))  # type: ignore[arg-type]  # its stub knows one argument only
+            return line.ask(packed, number)
         finally:
             # One that brought no answer has closed itself, and connects again when it is next used.
             self._idle.append(line)
@@ -66,17 +86,13 @@ class _Line:
         self.connection = connection
         self._socket: Any = None
 
-    def ask(self, packed: bytes) -> Any:
-        """The answer to a command. Raises RedisError; then the connection is closed, unless it is the server's own."""
+    def ask(self, packed: bytes, number: int) -> list[Any]:
+        """The answers to so many commands. Raises RedisError; then the connection is closed."""
         if self._socket is None or self.connection._sock is not self._socket:
             self._connect()
         try:
             self._socket.sendall(packed)
-            while (answer := self._reader.gets()) is _NOT_YET:
-                received = self._socket.recv(_CHUNK)
-                if not received:
-                    raise ConnectionResetError("closed by the server")
-                self._reader.feed(received)
+            return [self._next() for _ in range(number)]
         except TimeoutError:
             self.connection.disconnect()
             raise redis.TimeoutError("no answer in time") from None
@@ -86,11 +102,13 @@ class _Line:
         except BaseException:
             self.connection.disconnect()  # its answer would be taken for that to the next command
             raise
-        if isinstance(answer, ResponseError):
-            try:
-                raise answer
-            finally:
-                del answer  # else it, its traceback and this frame would keep each other, and the connection
+
+    def _next(self) -> Any:
+        while (answer := self._reader.gets()) is _NOT_YET:
+            received = self._socket.recv(_CHUNK)
+            if not received:
+                raise ConnectionResetError("closed by the server")
+            self._reader.feed(received)
         return answer
 
     def drop_if_of_no_use(self) -> None:

@@ -21,12 +21,13 @@ import secrets
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final, TypeVar
 
 import structlog
 
 from aurora.resilience.breaker_machine import (
+    Answer,
     BreakerSettings,
     BreakerSnapshot,
     Counts,
@@ -39,6 +40,7 @@ from aurora.resilience.breaker_machine import (
     Transition,
     View,
     advance,
+    snapshot_of,
 )
 from aurora.resilience.breaker_permit import BreakerOpen, Permit, is_callees_fault
 from aurora.resilience.breaker_store import BreakerStore
@@ -171,11 +173,15 @@ class Breaker:
         return min(max(state.probe_at - self._clock(), 0.0), self._settings.longest_open)
 
     def snapshot(self) -> BreakerSnapshot:
-        """The breaker as it is now; with a store, one round trip, which also writes this process's counts."""
+        """The breaker as it is now; with a store, one round trip, which also writes this process's counts. Of several at once: `breakers.snapshots`."""
         if not self._is_joined:
             self._join()
         else:
             self.read_shared()
+        return self.as_last_read()
+
+    def as_last_read(self) -> BreakerSnapshot:
+        """The breaker as this process knows it, without asking anybody."""
         with self._lock:
             state, totals, is_shared = self._state, self._totals, self._is_shared
             counts = Counts(
@@ -183,20 +189,8 @@ class Breaker:
                 totals.failures + self._failures.pending(),
                 totals.rejected + self._rejected.pending(),
             )
-        return BreakerSnapshot(
-            state=state.status,
-            is_forced=state.is_forced,
-            failure_count=state.failure_count,
-            failure_threshold=self._settings.failure_threshold,
-            reset_timeout=self._settings.reset_timeout,
-            opened_at=self._date(state.opened_at),
-            next_probe_at=self._date(state.probe_at),
-            last_error=state.last_error or None,
-            trips=state.trips,
-            successes=counts.successes,
-            failures=counts.failures,
-            rejected=counts.rejected,
-            shared=is_shared,
+        return snapshot_of(
+            state.shifted(-self._clock()), self._settings, counts, is_shared=is_shared, now=datetime.now(UTC)
         )
 
     def force_open(self) -> None:
@@ -241,6 +235,10 @@ class Breaker:
         if self._store is not None:
             self._store.join(self)
             self.read_shared()
+        self.have_joined()
+
+    def have_joined(self) -> None:
+        """The store pushes changes to this breaker and was read once since: calls may rely on what is known here."""
         with self._lock:
             self._is_joined = True
             self._keep(self._state)
@@ -352,12 +350,20 @@ class Breaker:
         """What the store did with `event`; None when this process is on its own."""
         if self._store is None:
             return None
+        known, counts = self.tell()
+        answer = self._store.ask(self.name, event, settings=self._settings, known=known, counts=counts)
+        return self.hear(answer, counts)
+
+    def tell(self) -> tuple[Known, Counts]:
+        """What the store is told with a question; `hear` has to follow, for the counts are with the question now."""
         if self._owed is not None:
             self._deliver()
         with self._lock:
             known = Known(self._version, self._state.shifted(-self._clock()), self._differs)
-            counts = Counts(self._successes.take(), self._failures.take(), self._rejected.take())
-        answer = self._store.ask(self.name, event, settings=self._settings, known=known, counts=counts)
+            return known, Counts(self._successes.take(), self._failures.take(), self._rejected.take())
+
+    def hear(self, answer: Answer | None, counts: Counts) -> Step | None:
+        """Takes over what the store answered; the counts are taken back when it did not."""
         self._is_shared = answer is not None
         if answer is None:
             with self._lock:
@@ -389,11 +395,6 @@ class Breaker:
             # A listener's fault must not replace the result of the call that happened to cause the
             # transition.
             log.exception("breaker_announcement_failed", breaker=self.name)
-
-    def _date(self, moment: float | None) -> datetime | None:
-        if moment is None or math.isinf(moment):
-            return None
-        return datetime.now(UTC) + timedelta(seconds=moment - self._clock())
 
 
 def _told(error: BaseException | str) -> str:

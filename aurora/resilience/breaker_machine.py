@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -308,6 +308,31 @@ def _reset(state: State, _event: Event, _settings: BreakerSettings, _now: float)
 
 def _closed(state: State) -> State:
     return State(generation=state.generation + 1, trips=state.trips, last_error=state.last_error)
+
+
+def snapshot_of(
+    state: State, settings: BreakerSettings, counts: Counts, *, is_shared: bool, now: datetime
+) -> BreakerSnapshot:
+    """What people are shown. `state` has its times in seconds from `now`."""
+
+    def date(moment: float | None) -> datetime | None:
+        return None if moment is None or math.isinf(moment) else now + timedelta(seconds=moment)
+
+    return BreakerSnapshot(
+        state=state.status,
+        is_forced=state.is_forced,
+        failure_count=state.failure_count,
+        failure_threshold=settings.failure_threshold,
+        reset_timeout=settings.reset_timeout,
+        opened_at=date(state.opened_at),
+        next_probe_at=date(state.probe_at),
+        last_error=state.last_error or None,
+        trips=state.trips,
+        successes=counts.successes,
+        failures=counts.failures,
+        rejected=counts.rejected,
+        shared=is_shared,
+    )
 
 
 _RULES: Mapping[Kind, Callable[[State, Event, BreakerSettings, float], State]] = {

@@ -17,9 +17,9 @@ import math
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import redis
 import structlog
@@ -58,6 +58,18 @@ class Member(Protocol):
     def adopt(self, view: View) -> None: ...
     def read_shared(self) -> bool: ...
     def write_counts(self) -> None: ...
+
+
+class Question(NamedTuple):
+    """What a breaker tells with the question how it is."""
+
+    name: str
+    settings: BreakerSettings
+    known: Known
+    counts: Counts
+
+    def told(self) -> dict[str, Any]:
+        return {"settings": self.settings, "known": self.known, "counts": self.counts}
 
 
 class BreakerStore:
@@ -118,13 +130,38 @@ class BreakerStore:
             if event is not None and len(reply) == _ONE_FAILURE_MORE:
                 answer = _one_failure_more(name, event, reply)
             else:
-                answer = Answer(read_view(reply[3]), Status(_text(reply[2])), reply[0] == 1, reply[1] == 1)
+                answer = _read_answer(reply)
         except (RedisError, OSError, ValueError) as error:
             self._note_down(error)
             return None
         if self._is_down:
             self._note_up()
         return answer
+
+    def read_all(self, questions: Sequence[Question]) -> list[Answer | None]:
+        """As `ask` without an event for several breakers, in one round trip; in a Cluster, where each may be elsewhere, in one for each."""
+        if self._direct is None or not self._may_try():
+            return [self._read(question) for question in questions]
+        commands = [
+            ("EVALSHA", SCRIPT_SHA, 1, f"{self._prefix}:{name}", *_arguments(name, None, channel=self._channel, **told))
+            for name, told in ((question.name, question.told()) for question in questions)
+        ]
+        try:
+            replies = self._direct.ask_all(commands)
+            # Whoever is not known there, or asks before the script is, asks again by itself and tells more.
+            answers = [
+                _read_answer(reply) if isinstance(reply, list) and reply else self._read(question)
+                for question, reply in zip(questions, replies, strict=True)
+            ]
+        except (RedisError, OSError, ValueError) as error:
+            self._note_down(error)
+            return [None] * len(questions)
+        if self._is_down:
+            self._note_up()
+        return answers
+
+    def _read(self, question: Question) -> Answer | None:
+        return self.ask(question.name, None, **question.told())
 
     def stop(self) -> None:
         """End the listener thread. The store stays usable: the next `join` starts another one."""
@@ -231,6 +268,10 @@ class BreakerStore:
     def _current_members(self) -> list[Member]:
         with self._lock:
             return list(self._members)
+
+
+def _read_answer(reply: list[Any]) -> Answer:
+    return Answer(read_view(reply[3]), Status(_text(reply[2])), reply[0] == 1, reply[1] == 1)
 
 
 def read_view(payload: bytes | str) -> View:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -14,7 +15,7 @@ from aurora.bus.redis import Purpose, client
 from aurora.errors import RateLimited
 from aurora.resilience.availability import is_outage
 from aurora.resilience.breaker import Breaker, BreakerSettings, BreakerSnapshot, Transition, is_callees_fault
-from aurora.resilience.breaker_store import BreakerStore
+from aurora.resilience.breaker_store import BreakerStore, Question
 from aurora.resilience.metrics import TRANSITIONS
 
 log = structlog.get_logger(__name__)
@@ -44,6 +45,19 @@ def get(name: str, settings: BreakerSettings, *, detail: str = "Agent service un
             )
     breaker.settings = settings
     return breaker
+
+
+def snapshots(members: Sequence[Breaker]) -> list[BreakerSnapshot]:
+    """As `snapshot` of each, in one round trip for all."""
+    if _store is not None:
+        for member in members:
+            _store.join(member)
+        told = [member.tell() for member in members]
+        questions = [Question(member.name, member.settings, *each) for member, each in zip(members, told, strict=True)]
+        for member, answer, (_, counts) in zip(members, _store.read_all(questions), told, strict=True):
+            member.hear(answer, counts)
+            member.have_joined()
+    return [member.as_last_read() for member in members]
 
 
 def as_json(snapshot: BreakerSnapshot) -> dict[str, Any]:

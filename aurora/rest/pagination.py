@@ -37,6 +37,13 @@ def page_by_name(
     rows: QuerySet[Any], query: PageQuery, represent: Callable[[Any], dict[str, Any]], *, name: str
 ) -> dict[str, Any]:
     """As `page_of` for the few rows that a unique text orders, the field `name`. Raises Invalid for a cursor that is none of ours."""
+    return page_by_name_together(rows, query, lambda page: [represent(row) for row in page], name=name)
+
+
+def page_by_name_together(
+    rows: QuerySet[Any], query: PageQuery, represent: Callable[[Sequence[Any]], list[dict[str, Any]]], *, name: str
+) -> dict[str, Any]:
+    """`page_by_name` for rows that are told of all at once, because it takes asking somebody."""
     ordered = rows.order_by(name)
     if query.cursor is not None:
         ordered = ordered.filter(**{f"{name}__gt": _decode_text(query.cursor)})
@@ -44,9 +51,7 @@ def page_by_name(
     page = found[: query.limit]
     cursor = _encode(getattr(page[-1], name).encode()) if len(found) > query.limit else None
     total = _seen_total(found, query)
-    return envelope(
-        [represent(row) for row in page], next_cursor=cursor, total=rows.count() if total is None else total
-    )
+    return envelope(represent(page), next_cursor=cursor, total=rows.count() if total is None else total)
 
 
 def envelope(

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
+import redis
 from django.utils import timezone
 
 from agents import registry
+from aurora.bus.direct import DirectCommands
 from tests.cast import ApiClient
+from tests.console_pages import signed_in
 from tests.factories import make_alert, make_case, make_ioc
 
 pytestmark = pytest.mark.django_db
@@ -36,6 +40,47 @@ def test_every_agent_is_listed_with_its_health_and_its_breaker():
         "failures",
         "rejected",
     }
+
+
+@pytest.fixture
+def round_trips(monkeypatch) -> list[int]:
+    """How many commands went with each round trip on Redis's direct connections and pipelines."""
+    trips: list[int] = []
+    exchange, execute = DirectCommands._exchange, redis.client.Pipeline.execute
+
+    def exchanged(commands: DirectCommands, packed: bytes, number: int) -> list[Any]:
+        trips.append(number)
+        return exchange(commands, packed, number)
+
+    def executed(pipeline: Any, raise_on_error: bool = True) -> list[Any]:
+        trips.append(len(pipeline))
+        return execute(pipeline, raise_on_error)
+
+    monkeypatch.setattr(DirectCommands, "_exchange", exchanged)
+    monkeypatch.setattr(redis.client.Pipeline, "execute", executed)
+    return trips
+
+
+def test_the_list_asks_redis_as_often_for_all_agents_as_for_one(round_trips):
+    viewer = ApiClient("viewer")
+    viewer.call("GET", "/agents")  # what is made once
+    taken = []
+    for limit in (1, 50):
+        round_trips.clear()
+        assert viewer.call("GET", f"/agents?limit={limit}").status_code == 200
+        taken.append(len(round_trips))
+    assert taken[0] == taken[1] <= 3  # the caller's quota, the breakers, the last calls
+
+
+def test_the_consoles_list_asks_redis_as_often_for_all_agents_as_for_one(round_trips):
+    client = signed_in("viewer")
+    client.get("/admin/agents/agent/")
+    taken = []
+    for search in ("?agent_type=threat_intel", ""):
+        round_trips.clear()
+        assert client.get(f"/admin/agents/agent/{search}").status_code == 200
+        taken.append(len(round_trips))
+    assert taken[0] == taken[1]
 
 
 def test_an_unknown_agent_is_missing():

@@ -33,6 +33,14 @@ def test_a_refused_command_raises_and_leaves_the_connection_usable(direct):
     assert direct.ask("PING") == b"PONG"
 
 
+def test_several_commands_are_answered_in_their_order_and_what_is_refused_is_among_the_answers(direct):
+    answers = direct.ask_all([("SET", "here", 1), ("NO-SUCH-COMMAND",), ("INCR", "here"), ("GET", "here")])
+    assert [answers[0], *answers[2:]] == [b"OK", 2, b"2"]
+    assert isinstance(answers[1], ResponseError)
+    assert direct.ask_all([]) == []
+    assert direct.ask("PING") == b"PONG"
+
+
 def test_one_connection_serves_who_asks_one_after_the_other(direct):
     assert len({direct.ask("CLIENT", "ID") for _ in range(50)}) == 1
 

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -17,6 +17,7 @@ import redis
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from aurora.resilience import breakers
 from aurora.resilience.breaker import Breaker, BreakerOpen, BreakerSettings, Transition
 from aurora.resilience.breaker_machine import Counts, Event, Kind, Known, State, View, advance
 from aurora.resilience.breaker_store import BreakerStore, read_view
@@ -96,6 +97,55 @@ def test_one_probe_at_a_time_in_all_processes(redis_client, join):
     fail(fleet[0], 3)
     until(lambda: all(breaker.snapshot().state == "open" for breaker in fleet))
     assert sum(not _is_refused(breaker) for breaker in fleet * 4) == 1
+
+
+@pytest.fixture
+def three(redis_client, monkeypatch) -> Iterator[list[Breaker]]:
+    """Breakers of this process that have not asked anybody yet."""
+    store = BreakerStore(redis_client, tick_seconds=1.0)
+    monkeypatch.setattr(breakers, "_store", store)
+    yield [Breaker(f"agent-{number}", BreakerSettings(), store=store) for number in range(3)]
+    store.stop()
+
+
+def test_several_are_read_in_one_round_trip_as_each_is_by_itself(redis_client, join, three):
+    fail(join(redis_client, name="agent-1"), 3)
+    found = breakers.snapshots(three)
+    assert [snapshot.state for snapshot in found] == ["closed", "open", "closed"]
+    assert all(snapshot.shared for snapshot in found)
+    assert breakers.snapshots(three)[1].trips == three[1].snapshot().trips == 1
+    assert refuses(three[1])
+
+
+def test_what_each_has_counted_goes_with_the_question_once(redis_client, join, three):
+    breakers.snapshots(three)
+    three[0].call(lambda: None)
+    breakers.snapshots(three)
+    breakers.snapshots(three)
+    assert join(redis_client, name="agent-0").snapshot().successes == 1
+
+
+def test_after_a_flush_redis_is_told_again_what_each_knew(redis_client, join, three):
+    breakers.snapshots(three)
+    fail(three[1], 3)
+    redis_client.flushdb()
+    redis_client.script_flush()
+    assert [snapshot.state for snapshot in breakers.snapshots(three)] == ["closed", "open", "closed"]
+    assert refuses(join(redis_client, name="agent-1"))
+
+
+def test_without_redis_several_are_this_processs_alone_and_lose_no_count(own_redis, monkeypatch, request):
+    store = BreakerStore(own_redis.client(), retry_seconds=0.02)
+    request.addfinalizer(store.stop)
+    monkeypatch.setattr(breakers, "_store", store)
+    members = [Breaker(f"agent-{number}", BreakerSettings(), store=store) for number in range(2)]
+    breakers.snapshots(members)
+    own_redis.kill()
+    members[0].call(lambda: None)
+    assert [(found.shared, found.successes) for found in breakers.snapshots(members)] == [(False, 1), (False, 0)]
+    own_redis.start()
+    until(lambda: all(snapshot.shared for snapshot in breakers.snapshots(members)))
+    assert breakers.snapshots(members)[0].successes == 1
 
 
 def _is_shared(breaker: Breaker) -> bool:
