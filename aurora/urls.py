@@ -32,6 +32,7 @@ _API_V1: list[URLPattern | URLResolver] = [
     path("system/mode", api.Mode.as_view()),
     path("audit", api.Audit.as_view()),
     path("dead-letters", api.DeadLetters.as_view()),
+    path("dead-letters/<str:dead_letter_id>", api.DeadLetterDetail.as_view()),
     path("", include("cases.urls")),
     path("", include("agents.urls")),
     path("", include("realtime.urls")),

@@ -112,8 +112,8 @@ class AuditAnswer(Answer):
     )
 
 
-class DeadLetterAnswer(Answer):
-    """A message that no delivery could handle."""
+class DeadLetterInList(Answer):
+    """A message that no delivery could handle. Its payload, which may be as large as a delivery, is read by its id."""
 
     id: Id
     stream: str = Field(examples=["aurora:alerts"])
@@ -121,12 +121,19 @@ class DeadLetterAnswer(Answer):
     entry_id: str = Field(examples=["1764144900000-0"])
     event_id: str
     type: str = Field(examples=["alert.created"])
-    data: str
+    data_preview: str = Field(description="How the payload begins: at most 200 characters.")
+    data_length: int = Field(ge=0, description="Characters of the whole payload.")
     traceparent: str = Field(description="Of the trace in which it was announced; empty when there was none.")
     error: str
     deliveries: int = Field(ge=0)
     created_at: datetime
     redriven_at: datetime | None
+
+
+class DeadLetterAnswer(DeadLetterInList):
+    """A message that no delivery could handle, with its whole payload."""
+
+    data: str
 
 
 class LiveAnswer(Answer):

@@ -6,10 +6,13 @@ from datetime import timedelta
 from typing import Annotated, Any
 
 from django.contrib.auth.models import User
+from django.db.models import QuerySet
+from django.db.models.functions import Left, Length
 from pydantic import Field, StringConstraints, field_validator
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from aurora.errors import Missing
 from aurora.identity import accounts, api_keys, credentials
 from aurora.models import ApiKey, AuditEntry, DeadLetter
 from aurora.observability import health
@@ -19,6 +22,7 @@ from aurora.rest.answers import (
     ApiKeyAnswer,
     AuditAnswer,
     DeadLetterAnswer,
+    DeadLetterInList,
     MeAnswer,
     ModeAnswer,
     NewApiKeyAnswer,
@@ -37,6 +41,8 @@ Username = Annotated[Text, StringConstraints(min_length=1, max_length=150, patte
 """Plain letters: of two names that look alike to whoever reads them beside a change, one would be somebody else's."""
 Networks = Annotated[list[Annotated[Text, Field(max_length=50, examples=["192.0.2.0/24"])]], Field(max_length=100)]
 Password = Annotated[Text, Field(min_length=1, max_length=1024)]
+
+PREVIEW_LENGTH = 200
 
 
 class SignInBody(Body):
@@ -250,13 +256,26 @@ class Audit(ApiView):
 
 
 class DeadLetters(ApiView):
-    """Messages that no delivery could handle."""
+    """Messages that no delivery could handle, each with the beginning of its payload."""
 
     permissions = {"GET": "agents:read"}
-    calls = {"GET": Call(query=PageQuery, answers={200: Page[DeadLetterAnswer]})}
+    calls = {"GET": Call(query=PageQuery, answers={200: Page[DeadLetterInList]})}
 
     def get(self, request: Request) -> Response:
-        return Response(page_of(DeadLetter.objects.all(), self.query(PageQuery), _dead_letter_data))
+        return Response(page_of(_dead_letters().defer("data"), self.query(PageQuery), _dead_letter_data))
+
+
+class DeadLetterDetail(ApiView):
+    """One message that no delivery could handle, whole."""
+
+    permissions = {"GET": "agents:read"}
+    calls = {"GET": Call(answers={200: DeadLetterAnswer})}
+
+    def get(self, request: Request, dead_letter_id: str) -> Response:
+        row = _dead_letters().filter(pk=uuid_of(dead_letter_id)).first()
+        if row is None:
+            raise Missing
+        return Response(_dead_letter_data(row) | {"data": row.data})
 
 
 def _tokens(signed_in: credentials.SignIn) -> Response:
@@ -279,9 +298,13 @@ def _key_data(row: ApiKey) -> dict[str, Any]:
     return {name: getattr(row, name) for name in (*names, "last_used_at", "rotated_from")}
 
 
+def _dead_letters() -> QuerySet[DeadLetter]:
+    return DeadLetter.objects.annotate(data_preview=Left("data", PREVIEW_LENGTH), data_length=Length("data"))
+
+
 def _dead_letter_data(row: DeadLetter) -> dict[str, Any]:
-    names = ("id", "stream", "group", "entry_id", "event_id", "type", "data", "traceparent", "error", "deliveries")
-    return {name: getattr(row, name) for name in (*names, "created_at", "redriven_at")}
+    names = ("id", "stream", "group", "entry_id", "event_id", "type", "data_preview", "data_length", "traceparent")
+    return {name: getattr(row, name) for name in (*names, "error", "deliveries", "created_at", "redriven_at")}
 
 
 def _audit_data(row: AuditEntry) -> dict[str, Any]:

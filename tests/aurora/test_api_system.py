@@ -41,6 +41,26 @@ def test_dead_letters_are_listed_with_their_error_and_trace():
     assert {name: item[name] for name in told} == told
 
 
+def test_a_list_of_dead_letters_bears_the_beginning_of_each_payload_and_its_page_the_whole():
+    told = {"stream": "aurora:alerts", "group": "g", "type": "alert.created", "error": "too heavy", "deliveries": 5}
+    payload = '{"raw_log": "' + "ä" * 1_000_000 + '"}'
+    letter = DeadLetter.objects.create(**told, entry_id="1-0", data=payload)
+    DeadLetter.objects.create(**told, entry_id="2-0")
+    operator = ApiClient("operator")
+    answer = operator.call("GET", "/dead-letters")
+    short, long = answer.json()["items"]
+    assert (short["data_preview"], short["data_length"]) == ("", 0)
+    assert (long["data_preview"], long["data_length"]) == (payload[:200], len(payload))
+    assert len(answer.content) < 10_000
+    whole = operator.call("GET", f"/dead-letters/{letter.id}").json()
+    assert whole == long | {"data": payload}
+
+
+@pytest.mark.parametrize("name", ["01a21e64-d884-752c-bb85-0d8655f0172c", "nothing"])
+def test_a_dead_letter_that_is_not_there_is_missing(name):
+    assert ApiClient("operator").call("GET", f"/dead-letters/{name}").status_code == 404
+
+
 def test_a_key_is_made_used_listed_without_its_secret_and_ended(admin):
     made = admin.call("POST", "/auth/api-keys", {"name": "sensor", "role": "api_service"})
     assert made.status_code == 201
