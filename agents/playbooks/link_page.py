@@ -15,7 +15,7 @@ from agents.playbooks.links import Opened
 from aurora.errors import AuroraError, Conflict, Denied, Invalid, Missing
 from aurora.rest.auth import address_of
 from aurora.standin import source
-from aurora.standin.middleware import unavailable
+from aurora.standin.middleware import refused_in_showcase, unavailable
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; form-action 'self'; "
@@ -35,6 +35,8 @@ _NOT_OURS = "It may have been cut off on its way. Copy the whole of it, or sign 
 @require_http_methods(["GET", "HEAD", "POST"])
 def approval_link(request: HttpRequest) -> HttpResponse:
     """What is asked, to whoever holds the link; and on POST the decision."""
+    if settings.MODE == "demo" and request.method == "POST":
+        return refused_in_showcase(request)
     if settings.MODE != "demo" and not source.is_writable():
         return unavailable(request)
     sent = request.POST if request.method == "POST" else request.GET

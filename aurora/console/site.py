@@ -7,6 +7,7 @@ from functools import wraps
 from http import HTTPStatus
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.views import PasswordChangeView
 from django.core.exceptions import BadRequest
@@ -22,6 +23,8 @@ from aurora.console import overview, previews
 from aurora.identity import accounts, credentials
 from aurora.resilience import availability
 from aurora.rest.auth import actor_of, address_of
+from aurora.standin.middleware import refused_in_showcase
+from aurora.standin.source import SAFE
 
 # unfold's Alpine compiles the expressions of its templates ('unsafe-eval') and sets styles inline; scripts inline or from elsewhere never run,
 # so text of an attacker's that a mistake let become markup still does nothing.
@@ -52,7 +55,10 @@ class Console(UnfoldAdminSite):
         @wraps(guarded)
         def with_policy(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             _refuse_nul(request)
-            response: HttpResponseBase = guarded(request, *args, **kwargs)
+            is_refused = settings.MODE == "demo" and request.method not in SAFE and view != self.logout
+            response: HttpResponseBase = (
+                refused_in_showcase(request) if is_refused else guarded(request, *args, **kwargs)
+            )
             _set_policy(response)
             return response
 

@@ -77,6 +77,11 @@ def unavailable(request: HttpRequest) -> HttpResponse:
     return response
 
 
+def refused_in_showcase(request: HttpRequest) -> HttpResponse:
+    """For a page's change: an installation that shows fixtures has rows of its own behind them, which nobody sees change. The API says so itself."""
+    return render(request, "showcase.html", status=403)
+
+
 def _forget_caller(request: HttpRequest) -> None:
     """What Django keeps on a request of who sent it: that came from PostgreSQL, or did not come."""
     for name in ("_cached_user", "_acached_user", "_messages"):

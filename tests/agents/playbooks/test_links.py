@@ -316,6 +316,15 @@ def test_a_press_decides_in_the_name_of_the_links_account_and_the_trail_says_by_
     assert line.text == "isolate (Isolate host) approved by lea, by link: seen it"
 
 
+def test_in_a_showcase_a_press_decides_nothing(recorder, mail, settings):
+    person("lea")
+    token = _token(_asked(), "lea", mail)
+    settings.MODE = "demo"
+    answer = _press(token)
+    assert (answer.status_code, "This is a showcase" in answer.content.decode()) == (403, True)
+    assert (Approval.objects.get().status, ApprovalLink.objects.get().used_at) == ("pending", None)
+
+
 def test_a_rejection_by_link_needs_a_reason_and_leaves_the_link_good(recorder, mail):
     person("lea")
     approval = _asked()
