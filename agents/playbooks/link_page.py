@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 from django.conf import settings
@@ -12,6 +13,7 @@ from django.views.decorators.http import require_http_methods
 
 from agents.playbooks import links
 from agents.playbooks.links import Opened
+from aurora import dry_run
 from aurora.errors import AuroraError, Conflict, Denied, Invalid, Missing
 from aurora.rest.auth import address_of
 from aurora.standin import source
@@ -54,10 +56,14 @@ def approval_link(request: HttpRequest) -> HttpResponse:
 def _decided(request: HttpRequest, token: str, found: Opened) -> HttpResponse:
     given = {name: request.POST.get(name, "") for name in ("verdict", "reason")}
     try:
-        done = links.decide(token=token, address=address_of(request), **given)
+        with dry_run.preview() if dry_run.is_on() else nullcontext():
+            done = links.decide(token=token, address=address_of(request), **given)
+            response = _page(request, "done", 200, done, {"verdict": given["verdict"], "is_kept": not dry_run.is_on()})
     except Invalid as error:
         return _page(request, "ask", 400, found, {"token": token, "error": error.detail})
-    return _page(request, "done", 200, done, {"verdict": given["verdict"]})
+    if dry_run.is_on():
+        response.headers[dry_run.HEADER] = dry_run.MODE
+    return response
 
 
 def _require_same_person(request: HttpRequest, found: Opened) -> None:

@@ -18,6 +18,7 @@ from django.urls import path, reverse
 from unfold.forms import AdminOwnPasswordChangeForm
 from unfold.sites import UnfoldAdminSite
 
+from aurora import dry_run
 from aurora.bus import control
 from aurora.console import overview, previews
 from aurora.identity import accounts, credentials
@@ -118,7 +119,10 @@ class _OwnPassword(PasswordChangeView):
 
     def form_valid(self, form: Any) -> HttpResponse:
         user = accounts.change_own_password(password=form.cleaned_data["new_password1"], actor=actor_of(self.request))
-        update_session_auth_hash(self.request, user)  # this sign-in alone outlives it
+        if not dry_run.is_preview():
+            update_session_auth_hash(
+                self.request, user
+            )  # this sign-in alone outlives it; its new session would be taken back with the rest
         return HttpResponseRedirect(self.get_success_url())
 
 

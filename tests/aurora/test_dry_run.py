@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.apps import apps
+from django.contrib.auth.models import User
 from django.contrib.messages import get_messages
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import transaction
@@ -300,6 +301,15 @@ def test_one_signs_out_of_the_console():
     browser = signed_in("analyst")
     browser.post(reverse("admin:logout"))
     assert browser.get(reverse("admin:index")).status_code == 302
+
+
+def test_ones_own_password_stays_and_so_does_the_sign_in():
+    browser, new = signed_in("analyst"), "another-long-pass-7"
+    form = {"old_password": PASSWORD, "new_password1": new, "new_password2": new}
+    changed = browser.post(reverse("admin:password_change"), form)
+    assert (changed.status_code, _messages(changed)) == (302, ["Dry run: nothing of it was kept."])
+    assert User.objects.get(pk=browser.session["_auth_user_id"]).check_password(PASSWORD)
+    assert browser.get(reverse("admin:index")).status_code == 200
 
 
 @pytest.mark.parametrize("mode", ["real"])

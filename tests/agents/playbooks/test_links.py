@@ -325,6 +325,16 @@ def test_in_a_showcase_a_press_decides_nothing(recorder, mail, settings):
     assert (Approval.objects.get().status, ApprovalLink.objects.get().used_at) == ("pending", None)
 
 
+def test_in_a_dry_run_a_press_is_shown_as_what_it_would_be_and_taken_back(recorder, mail, settings):
+    person("lea")
+    token = _token(_asked(), "lea", mail)
+    settings.MODE = "dry_run"
+    answer = _press(token)
+    assert (answer.status_code, "nothing of it was kept" in answer.content.decode()) == (200, True)
+    assert answer["X-Aurora-Mode"] == "dry_run"
+    assert (Approval.objects.get().status, ApprovalLink.objects.get().used_at) == ("pending", None)
+
+
 def test_a_rejection_by_link_needs_a_reason_and_leaves_the_link_good(recorder, mail):
     person("lea")
     approval = _asked()
