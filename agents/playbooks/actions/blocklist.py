@@ -25,10 +25,14 @@ _LONGEST_HOURS = 24 * 3660
 
 
 def _require_place(text: str) -> str:
+    """In the one form in which it is compared: however it was written, it protects or is refused."""
     known = classify(text)
-    if network_or_none(text) is None and (known is None or known.type not in (BlockType.IP, BlockType.DOMAIN)):
+    if known is not None and known.type in (BlockType.IP, BlockType.DOMAIN):
+        return known.value
+    network = network_or_none(text.strip())
+    if network is None:
         raise ValueError("This is no address, network or domain")
-    return text.lower()
+    return str(network)
 
 
 Place = Annotated[str, StringConstraints(max_length=253), AfterValidator(_require_place)]

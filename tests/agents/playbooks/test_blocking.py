@@ -169,6 +169,26 @@ def test_what_is_protected_later_leaves_the_feed_and_so_does_an_indicator():
     assert _feed() == [ADDRESS]
 
 
+@pytest.mark.parametrize(
+    ("written", "target"),
+    [
+        *(
+            ("corp[.]example", "mail.corp.example"),
+            ("CORP.example.", "corp.example"),
+            (" corp.example", "corp.example"),
+        ),
+        *(("bücher.example", "xn--bcher-kva.example"), ("203.0.113[.]9", "203.0.113.9")),
+        *(("::ffff:203.0.113.9", "203.0.113.9"), ("[2001:DB8::7]", "2001:db8::7"), (" 203.0.113.0/24", "203.0.113.9")),
+    ],
+)
+def test_a_place_protects_however_it_was_written(written, target):
+    own = Connector.objects.get(name="blocklist")
+    connectors.reconfigure(connector_id=own.id, changes={"settings": {"protected": [written]}}, actor=OPERATOR)
+    begin(write(block(target=target)), ANALYST)
+    work_off()
+    assert not BlocklistEntry.objects.exists()
+
+
 @pytest.mark.parametrize("place", ["", "not a place", "203.0.113.7/24", "https://corp.example/", "*"])
 def test_only_places_are_protected(place):
     own = Connector.objects.get(name="blocklist")
