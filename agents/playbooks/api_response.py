@@ -7,7 +7,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from agents.playbooks import answers, approvals, blocking, connectors, deliveries, events
-from agents.playbooks.actions.blocklist import in_force, unprotected
+from agents.playbooks.actions.blocklist import in_force
 from agents.playbooks.models import Approval, BlocklistEntry, Connector, Delivery
 from agents.playbooks.schemas import (
     ApprovalQuery,
@@ -24,7 +24,6 @@ from aurora.rest.calls import Call
 from aurora.rest.pagination import page_by_name_together, page_of
 from aurora.rest.schemas import Page, PageQuery
 from aurora.rest.views import ApiView, uuid_of
-from cases import queries
 from cases.schemas import BlocklistQuery
 
 
@@ -200,7 +199,5 @@ class Blocklist(ApiView):
     calls = {"GET": Call(query=BlocklistQuery, answers={200: "text/plain"})}
 
     def get(self, request: Request) -> HttpResponse:
-        kind = self.query(BlocklistQuery).type
-        lines = {*queries.blocklist(kind), *in_force().filter(type=kind).values_list("value", flat=True)}
-        lines = set(unprotected(lines))
+        lines = blocking.published(self.query(BlocklistQuery).type)
         return HttpResponse("".join(f"{line}\n" for line in sorted(lines)), content_type="text/plain; charset=utf-8")

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from agents.playbooks import runs
-from agents.playbooks.actions.blocklist import in_force
+from agents.playbooks.actions.blocklist import in_force, unprotected
 from agents.playbooks.models import BlocklistEntry, ExecutionStep
 from aurora import audit
 from aurora.actors import Actor
@@ -48,9 +48,14 @@ def lift(*, entry_id: UUID, reason: str, actor: Actor) -> BlocklistEntry:
     return entry
 
 
+def published(kind: str) -> set[str]:
+    """What firewalls are told to block: indicators that somebody vouches for, and what playbooks have put there, but for what is protected."""
+    return set(unprotected([*queries.blocklist(kind), *in_force().filter(type=kind).values_list("value", flat=True)]))
+
+
 def is_still_listed(entry: BlocklistEntry) -> bool:
     """Whether firewalls are told to block it all the same: somebody vouches for it as an indicator."""
-    return entry.value in queries.blocklist(entry.type)
+    return entry.value in published(entry.type)
 
 
 def data(row: BlocklistEntry) -> dict[str, Any]:

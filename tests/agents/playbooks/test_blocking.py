@@ -128,6 +128,17 @@ def test_who_lifts_is_told_when_an_indicator_still_has_it_blocked():
     assert "firewalls still block it" in shown
 
 
+def test_nobody_is_told_so_of_what_is_protected():
+    entry = _blocked()
+    Ioc.objects.update_or_create(type="ip", value=ADDRESS, defaults={"confidence": 0.9, "status": "active"})
+    own = Connector.objects.get(name="blocklist")
+    connectors.reconfigure(connector_id=own.id, changes={"settings": {"protected": [ADDRESS]}}, actor=OPERATOR)
+    assert _feed() == []
+    page = f"/admin/agents/blocklistentry/{entry.pk}/"
+    shown = text_of(signed_in("analyst").post(f"{page}do/lift/", {"text": "ours"}, follow=True))
+    assert "firewalls let it pass" in shown
+
+
 PROTECTED = ["corp.example", "203.0.113.0/24", "2001:db8::/32"]
 
 
