@@ -112,28 +112,24 @@ class AuditAnswer(Answer):
     )
 
 
-class DeadLetterInList(Answer):
-    """A message that no delivery could handle. Its payload, which may be as large as a delivery, is read by its id."""
+class DeadLetterAnswer(Answer):
+    """A message that no delivery could handle."""
 
     id: Id
     stream: str = Field(examples=["aurora:alerts"])
-    group: str = Field(examples=["orchestrator"])
+    group: str
     entry_id: str = Field(examples=["1764144900000-0"])
     event_id: str
     type: str = Field(examples=["alert.created"])
-    data_preview: str = Field(description="How the payload begins: at most 200 characters.")
+    data: str = Field(
+        description="The payload; in a list at most its first 2,000 characters, whole when it is asked for by its id."
+    )
     data_length: int = Field(ge=0, description="Characters of the whole payload.")
     traceparent: str = Field(description="Of the trace in which it was announced; empty when there was none.")
     error: str
     deliveries: int = Field(ge=0)
     created_at: datetime
     redriven_at: datetime | None
-
-
-class DeadLetterAnswer(DeadLetterInList):
-    """A message that no delivery could handle, with its whole payload."""
-
-    data: str
 
 
 class LiveAnswer(Answer):

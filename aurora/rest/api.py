@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Annotated, Any
 
 from django.contrib.auth.models import User
-from django.db.models import QuerySet
 from django.db.models.functions import Left, Length
 from pydantic import Field, StringConstraints, field_validator
 from rest_framework.request import Request
@@ -22,7 +21,6 @@ from aurora.rest.answers import (
     ApiKeyAnswer,
     AuditAnswer,
     DeadLetterAnswer,
-    DeadLetterInList,
     MeAnswer,
     ModeAnswer,
     NewApiKeyAnswer,
@@ -42,7 +40,8 @@ Username = Annotated[Text, StringConstraints(min_length=1, max_length=150, patte
 Networks = Annotated[list[Annotated[Text, Field(max_length=50, examples=["192.0.2.0/24"])]], Field(max_length=100)]
 Password = Annotated[Text, Field(min_length=1, max_length=1024)]
 
-PREVIEW_LENGTH = 200
+LISTED_LENGTH = 2_000
+"""Characters of a dead letter's payload in a list: it may be as large as a delivery."""
 
 
 class SignInBody(Body):
@@ -259,10 +258,13 @@ class DeadLetters(ApiView):
     """Messages that no delivery could handle, each with the beginning of its payload."""
 
     permissions = {"GET": "agents:read"}
-    calls = {"GET": Call(query=PageQuery, answers={200: Page[DeadLetterInList]})}
+    calls = {"GET": Call(query=PageQuery, answers={200: Page[DeadLetterAnswer]})}
 
     def get(self, request: Request) -> Response:
-        return Response(page_of(_dead_letters().defer("data"), self.query(PageQuery), _dead_letter_data))
+        rows = DeadLetter.objects.annotate(beginning=Left("data", LISTED_LENGTH), data_length=Length("data")).defer(
+            "data"
+        )
+        return Response(page_of(rows, self.query(PageQuery), lambda row: _dead_letter_data(row, row.beginning)))
 
 
 class DeadLetterDetail(ApiView):
@@ -272,10 +274,10 @@ class DeadLetterDetail(ApiView):
     calls = {"GET": Call(answers={200: DeadLetterAnswer})}
 
     def get(self, request: Request, dead_letter_id: str) -> Response:
-        row = _dead_letters().filter(pk=uuid_of(dead_letter_id)).first()
+        row = DeadLetter.objects.annotate(data_length=Length("data")).filter(pk=uuid_of(dead_letter_id)).first()
         if row is None:
             raise Missing
-        return Response(_dead_letter_data(row) | {"data": row.data})
+        return Response(_dead_letter_data(row, row.data))
 
 
 def _tokens(signed_in: credentials.SignIn) -> Response:
@@ -298,13 +300,9 @@ def _key_data(row: ApiKey) -> dict[str, Any]:
     return {name: getattr(row, name) for name in (*names, "last_used_at", "rotated_from")}
 
 
-def _dead_letters() -> QuerySet[DeadLetter]:
-    return DeadLetter.objects.annotate(data_preview=Left("data", PREVIEW_LENGTH), data_length=Length("data"))
-
-
-def _dead_letter_data(row: DeadLetter) -> dict[str, Any]:
-    names = ("id", "stream", "group", "entry_id", "event_id", "type", "data_preview", "data_length", "traceparent")
-    return {name: getattr(row, name) for name in (*names, "error", "deliveries", "created_at", "redriven_at")}
+def _dead_letter_data(row: Any, data: str) -> dict[str, Any]:
+    names = ("id", "stream", "group", "entry_id", "event_id", "type", "data_length", "traceparent", "error")
+    return {name: getattr(row, name) for name in (*names, "deliveries", "created_at", "redriven_at")} | {"data": data}
 
 
 def _audit_data(row: AuditEntry) -> dict[str, Any]:

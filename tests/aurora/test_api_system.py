@@ -49,8 +49,8 @@ def test_a_list_of_dead_letters_bears_the_beginning_of_each_payload_and_its_page
     operator = ApiClient("operator")
     answer = operator.call("GET", "/dead-letters")
     short, long = answer.json()["items"]
-    assert (short["data_preview"], short["data_length"]) == ("", 0)
-    assert (long["data_preview"], long["data_length"]) == (payload[:200], len(payload))
+    assert (short["data"], short["data_length"]) == ("", 0)
+    assert (long["data"], long["data_length"]) == (payload[:2_000], len(payload))
     assert len(answer.content) < 10_000
     whole = operator.call("GET", f"/dead-letters/{letter.id}").json()
     assert whole == long | {"data": payload}
