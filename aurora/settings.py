@@ -259,7 +259,7 @@ RATE_LIMITS = {
     "playbooks": env.rate("AURORA_RATE_PLAYBOOKS", "5/60"),
     "ingest": env.rate("AURORA_RATE_INGEST", "6000/60"),
     "login": env.rate("AURORA_RATE_LOGIN", "10/60"),
-    "credentials": env.rate("AURORA_RATE_CREDENTIALS", "60/60"),
+    "credentials": env.rate("AURORA_RATE_CREDENTIALS", "6000/60"),
     "sockets": env.rate("AURORA_RATE_SOCKETS", "600/60"),
 }
 

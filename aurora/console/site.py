@@ -120,9 +120,8 @@ class _OwnPassword(PasswordChangeView):
     def form_valid(self, form: Any) -> HttpResponse:
         user = accounts.change_own_password(password=form.cleaned_data["new_password1"], actor=actor_of(self.request))
         if not dry_run.is_preview():
-            update_session_auth_hash(
-                self.request, user
-            )  # this sign-in alone outlives it; its new session would be taken back with the rest
+            # This sign-in alone outlives it. A new session would be taken back with the rest.
+            update_session_auth_hash(self.request, user)
         return HttpResponseRedirect(self.get_success_url())
 
 
