@@ -128,7 +128,7 @@ def resume(*, agent_type: str, limit: int = MOST_OWED) -> int:
     owed = InvestigationStep.objects.filter(
         agent_type=agent_type, is_owed=True, finished_at__gt=now - RESUME_WITHIN
     ).exclude(investigation__case__status__in=CLOSED_CASES)
-    due = [step for step in owed.order_by("id")[:MOST_OWED] if _is_due(step, now)]
+    due = [step for step in owed.order_by("resumptions", "id")[:MOST_OWED] if _is_due(step, now)]
     begun = [_resume(step) for step in due[:limit]]
     return sum(begun)
 

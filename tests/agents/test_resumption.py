@@ -165,6 +165,15 @@ def test_who_resets_the_breaker_of_a_dead_agent_again_and_again_loses_no_step(mo
     assert carry_out(investigation).status == "completed"
 
 
+def test_steps_that_have_to_wait_keep_no_other_from_being_begun(monkeypatch):
+    monkeypatch.setitem(ANALYSES, TYPE, broken)
+    first, second = carry_out(begin()), carry_out(begin())
+    InvestigationStep.objects.filter(investigation=first, agent_type=TYPE).update(resumptions=1)
+    monkeypatch.setattr(investigations, "MOST_OWED", 1)
+    assert investigations.resume(agent_type=TYPE) == 1
+    assert the_step(second).status == "queued"
+
+
 def _let_pass(**time: float) -> None:
     """For the steps, as if they had ended longer ago."""
     InvestigationStep.objects.filter(agent_type=TYPE).update(finished_at=F("finished_at") - timedelta(**time))
