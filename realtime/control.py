@@ -31,6 +31,9 @@ async def listen(hear: Callable[[dict[str, Any]], None]) -> None:
                 _hear(hear, await layer.receive(channel))
         except (RedisError, OSError) as error:
             log.info("control_not_heard", error=str(error))
+        except Exception:
+            # Whatever it was, this process would hear of no right that is lost until its sockets have all gone.
+            log.exception("control_listener_failed")
         finally:
             await _leave(layer)
         await asyncio.sleep(PAUSE_SECONDS)
@@ -40,7 +43,7 @@ def _hear(hear: Callable[[dict[str, Any]], None], word: dict[str, Any]) -> None:
     try:
         hear(word)
     except Exception:  # a word of another version must not silence the rest
-        log.exception("control_not_understood", about=word.get("about"))
+        log.exception("control_not_understood")
 
 
 async def _leave(layer: Any) -> None:

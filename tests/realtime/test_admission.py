@@ -284,6 +284,18 @@ async def test_a_word_that_nobody_understands_silences_nobody(opened, redis_clie
     assert (await socket.frame())["data"] == {"n": 1}
 
 
+async def test_what_is_no_word_at_all_silences_nobody(opened, redis_client, hearing, group_channel):
+    socket = await opened("system")
+    await socket.frame()
+    await hearing()
+    redis_client.publish(group_channel, b"\x93\x01\x02\x03")  # a list
+    redis_client.publish(group_channel, b"\xc1")  # nothing that msgpack knows
+    await asyncio.to_thread(until, lambda: not redis_client.pubsub_numsub(group_channel)[0][1])
+    await hearing()
+    await _thread(partial(control.show, "mode.changed", {"n": 1}))
+    assert (await socket.frame())["data"] == {"n": 1}
+
+
 def test_a_word_costs_a_caller_little_while_redis_is_away(settings, caplog):
     settings.CHANNEL_LAYERS = {
         "default": {
@@ -296,13 +308,16 @@ def test_a_word_costs_a_caller_little_while_redis_is_away(settings, caplog):
 
 
 @pytest.fixture
-def hearing(redis_client, settings):
+def group_channel(settings) -> str:
+    return f"{settings.CHANNEL_LAYERS['default']['CONFIG']['prefix']}__group__control"
+
+
+@pytest.fixture
+def hearing(redis_client, group_channel):
     """Waits until this process has subscribed to what others say."""
 
-    channel = f"{settings.CHANNEL_LAYERS['default']['CONFIG']['prefix']}__group__control"
-
     async def subscribed() -> None:
-        await asyncio.to_thread(until, lambda: redis_client.pubsub_numsub(channel)[0][1])
+        await asyncio.to_thread(until, lambda: redis_client.pubsub_numsub(group_channel)[0][1])
 
     return subscribed
 
