@@ -179,6 +179,7 @@ def test(*, connector_id: UUID, actor: Actor) -> dict[str, Any]:
         if is_outage(fault):
             raise
         error = _fault(fault)
+        log.info("connector_test_failed", connector=row.name, error=error, exc_info=_unforeseen(fault))
     Connector.objects.filter(pk=row.pk).update(tested_at=timezone.now(), test_error=error)
     return {"is_working": not error, "detail": error or seen}
 
@@ -320,4 +321,10 @@ def _log(connector: Connector, order: Order, number: int, error: BaseException) 
         action=order.action,
         attempt=number,
         error=f"{type(error).__name__}: {storable(str(error), 500)}",
+        exc_info=_unforeseen(error),
     )
+
+
+def _unforeseen(error: BaseException) -> BaseException | None:
+    """What is no answer and no silence of a target is a fault of ours: to be found, and not only told."""
+    return None if isinstance(error, (AuroraError, OSError)) else error

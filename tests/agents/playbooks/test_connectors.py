@@ -14,11 +14,12 @@ from typing import Any
 
 import orjson
 import pytest
+import structlog
 from aiosmtpd.controller import Controller
 from django.utils import timezone
 
 from agents.playbooks import connectors, deliveries
-from agents.playbooks.actions import chat, http
+from agents.playbooks.actions import chat, http, webhook
 from agents.playbooks.actions.contract import Order
 from agents.playbooks.definition import Retry
 from agents.playbooks.models import Connector, Delivery
@@ -33,6 +34,7 @@ from tests.waiting import until
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("library")]
 
 SECRET = "a-secret-of-twenty-one"
+FAILED = ("playbook_action_failed", "connector_test_failed")
 
 
 class Server:
@@ -142,6 +144,21 @@ def test_what_an_open_breaker_refuses_is_counted(server):
     breaker.reset()
     assert outcome.status == "failed"
     assert REFUSALS.labels(breaker.name)._value.get() == before + 1
+
+
+def test_a_fault_of_ours_leaves_where_it_was_and_a_targets_answer_does_not(server, monkeypatch):
+    connector = _webhook(server)
+    server.answers["/hook"] = (500, {})
+    with structlog.testing.capture_logs() as lines:
+        _act(connector, _order())
+        connectors.test(connector_id=connector.id, actor=OPERATOR)
+    assert [line["exc_info"] for line in lines if line["event"] in FAILED] == [None, None]
+    monkeypatch.setattr(webhook, "act", lambda _order, _wired: {}["missing"])
+    monkeypatch.setattr(webhook, "check", lambda _wired: {}["missing"])
+    with structlog.testing.capture_logs() as lines:
+        assert _act(connector, _order()).error == "KeyError: 'missing'"
+        assert connectors.test(connector_id=connector.id, actor=OPERATOR)["detail"] == "KeyError: 'missing'"
+    assert [type(line["exc_info"]) for line in lines if line["event"] in FAILED] == [KeyError, KeyError]
 
 
 def test_what_was_sent_is_forgotten_after_ninety_days(server):
