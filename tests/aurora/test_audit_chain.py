@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, InternalError, connection, transaction
 from django.test import override_settings
 from django.utils import timezone
+from psycopg import errors
 from structlog.testing import capture_logs
 
 from aurora import audit, audit_chain
@@ -199,6 +200,15 @@ def test_on_a_standby_what_waits_goes_on_waiting(sealed):
         call_command("verify_audit", stdout=out)
         transaction.set_rollback(True)
     assert "12 entries sealed, 1 waiting" in out.getvalue()
+
+
+def test_what_else_keeps_it_from_sealing_is_not_passed_over(sealed, monkeypatch):
+    def fail() -> int:
+        raise InternalError("could not read block 7") from errors.DataCorrupted()
+
+    monkeypatch.setattr(audit_chain, "seal", fail)
+    with pytest.raises(InternalError):
+        call_command("verify_audit", stdout=StringIO())
 
 
 def test_nothing_is_sealed_behind_a_head_that_is_not_ours(sealed):

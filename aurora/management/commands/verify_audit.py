@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError
-from contextlib import suppress
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -12,6 +11,7 @@ from django.db import InternalError
 from aurora import audit_chain
 from aurora.audit_chain import Anchor
 from aurora.errors import Conflict
+from aurora.resilience.availability import Sign, sign_of
 
 
 class Command(BaseCommand):
@@ -51,8 +51,11 @@ class Command(BaseCommand):
 
 def _seal_what_waits() -> None:
     """What was looked at once is protected from then on, though no scheduler ran. Only on a standby it goes on waiting."""
-    with suppress(InternalError):  # read-only
+    try:
         audit_chain.seal()
+    except InternalError as error:
+        if sign_of(error) is not Sign.READ_ONLY:
+            raise
 
 
 def _anchor(text: str) -> Anchor:
