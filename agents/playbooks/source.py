@@ -18,19 +18,24 @@ _TAGS_OF_UNIONS = frozenset({"step", "parallel"})
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without its traps: no aliases, which a few lines can blow up to gigabytes, and no two values under one key."""
+    """YAML without its traps: no aliases, which a few lines can blow up to gigabytes, no tags, which call for what PyYAML breaks at
+    (`!!int ''`), no two values under one key, and none under a key that is more than one value itself."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]
-            raise yaml.MarkedYAMLError(problem="aliases are not allowed", problem_mark=event.start_mark)  # type: ignore[arg-type]
+        event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent):
+            raise _refusal("aliases are not allowed", event)
+        if getattr(event, "tag", None) is not None:
+            raise _refusal("tags are not allowed", event)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise _refusal("a key is one word or text; a text that begins with a bracket stands in quotes", key)
             if key.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"`{key.value}` stands here twice", problem_mark=key.start_mark)
+                raise _refusal(f"`{key.value}` stands here twice", key)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
@@ -45,7 +50,12 @@ def parsed(text: str) -> Definition:
         if node is None or sum(1 for _ in _nodes(node)) > _MOST_NODES:
             raise Invalid(problems=[_fault((), "There is no playbook in it, or too much", "value_error")])
         data = loader.construct_document(node)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (
+        yaml.YAMLError,
+        ValueError,
+        OverflowError,
+        RecursionError,
+    ) as error:  # a time of day can be too large a number
         raise Invalid(problems=[_fault((), _told(error), "yaml_invalid")]) from None
     try:
         return Definition.model_validate(data)
@@ -56,6 +66,10 @@ def parsed(text: str) -> Definition:
 def written(definition: dict[str, Any]) -> str:
     """The definition as YAML, for people: what `parsed` reads back."""
     return yaml.safe_dump(definition, sort_keys=False, allow_unicode=True, width=110)
+
+
+def _refusal(problem: str, place: yaml.Event | yaml.Node) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=place.start_mark)  # type: ignore[arg-type]
 
 
 def _nodes(node: yaml.Node) -> Iterator[yaml.Node]:

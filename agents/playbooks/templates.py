@@ -47,7 +47,7 @@ def _found(path: str, context: Mapping[str, Any]) -> Any:
     for key in path.split("."):
         if isinstance(value, Mapping) and key in value:
             value = value[key]
-        elif isinstance(value, list) and key.isdecimal() and int(key) < len(value):
+        elif isinstance(value, list) and len(key) < 10 and key.isdecimal() and int(key) < len(value):
             value = value[int(key)]
         else:
             raise Invalid(f"There is no `{path}` to fill in")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agents.playbooks.catalog import ACTIONS, PLAYBOOKS
 from agents.playbooks.definition import Definition, layout
@@ -81,12 +85,44 @@ def test_a_fault_is_told_with_its_line(wrong, right, line, says):
         ("name: o\u009b", "special characters are not allowed"),
         ("a: &x [1]\nb: [*x, *x]", "aliases are not allowed (line 2, column 5)"),
         ("", "There is no playbook in it"),
-        ("!!python/object/apply:os.system ['true']", "could not determine a constructor"),
+        ("!!python/object/apply:os.system ['true']", "tags are not allowed (line 1, column 1)"),
+        ("name: !!int ''", "tags are not allowed (line 1, column 7)"),
+        ("hosts: {{ alert.hosts }}", "a text that begins with a bracket stands in quotes (line 1, column 9)"),
+        ("? [a]\n: b", "a key is one word or text"),
+        (f"at: 1{':59' * 200}.5", "too large"),
         ("just text", "Input should be a valid dictionary"),
     ],
 )
 def test_what_is_no_yaml_of_a_playbook_is_refused_in_words(text, says):
     assert says in _fault(text)[1]
+
+
+PIECES = st.sampled_from(
+    [
+        *"[]{}:?,!&*|>-'\"#%@ \n0aé",
+        "!!",
+        "int",
+        "name",
+        "steps",
+        "<<",
+        ": ",
+        "\n  - ",
+        "1:59:",
+        ".5",
+        "~",
+        "=",
+        "2020-01-01",
+    ]
+)
+
+
+@given(
+    st.lists(PIECES, max_size=40).map("".join),
+    st.sampled_from(["{}", "name: a\nsteps:\n  - name: b\n    action: notify\n    parameters: {}"]),
+)
+def test_any_text_is_a_playbook_or_refused(text, frame):
+    with contextlib.suppress(Invalid):
+        parsed(frame.replace("{}", text))
 
 
 def test_json_is_read_as_well():

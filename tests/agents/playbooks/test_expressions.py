@@ -96,6 +96,11 @@ def test_places_within_a_text_become_text():
     )
 
 
+def test_a_number_too_long_to_be_one_is_no_place():
+    with pytest.raises(Invalid):
+        templates.filled("{{ alert.hosts." + "9" * 5_000 + " }}", CONTEXT)
+
+
 def test_what_was_filled_in_is_not_looked_at_again():
     assert templates.filled("{{ alert.title }}", CONTEXT) == "{{ case.id }}"
 
