@@ -116,7 +116,9 @@ class ConnectorAdmin(MakingAdmin):
         return self.through(
             request,
             form,
-            lambda given, actor: connectors.reconfigure(connector_id=row.pk, changes=given["changes"], actor=actor),
+            lambda given, actor: connectors.reconfigure(
+                connector_id=row.pk, changes=given["changes"], actor=actor, seen_as=given["seen"]
+            ),
             self.made,
             title=f"Settings of {row.name}",
             press="Save",

@@ -10,7 +10,7 @@ from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -20,7 +20,7 @@ from agents.playbooks.models import Execution, Playbook, PlaybookVersion
 from agents.playbooks.source import LONGEST
 from aurora.actors import Actor
 from aurora.console import widgets
-from aurora.console.making import MakingAdmin
+from aurora.console.making import EditingForm, MakingAdmin
 from aurora.console.verbs import Button, Choice
 from aurora.errors import Invalid
 from aurora.ids import uuid_or_none
@@ -31,7 +31,7 @@ RUNS_SHOWN = 10
 VERSIONS_OFFERED = 50
 
 
-class ImportForm(forms.Form):
+class ImportForm(EditingForm):
     """A playbook's text, or a file with it."""
 
     file = forms.FileField(required=False, label="File (YAML or JSON)")
@@ -52,6 +52,10 @@ class ImportForm(forms.Form):
         if file:
             given["text"] = _text_of(file.read(LONGEST * 4 + 1))
         return given
+
+    def look_again(self) -> None:
+        super().look_again()
+        self.data["text"] = self.cleaned_data["text"]  # of a file as well, which no page can hold for its reader
 
 
 def _text_of(content: bytes) -> str:
@@ -124,14 +128,17 @@ class PlaybookAdmin(MakingAdmin):
     )
 
     def make(self, given: Mapping[str, Any], actor: Actor) -> Playbook:
-        return authoring.import_playbook(text=given["text"], replaces=given["replaces"], actor=actor)
+        return authoring.import_playbook(
+            text=given["text"], replaces=given["replaces"], actor=actor, seen_as=given["seen"]
+        )
 
     def form_for(self, request: HttpRequest) -> forms.Form:
         """Begun with the text of the playbook that `from` names, to be written anew."""
-        book = _edited(request)
-        if book is None or request.method == "POST":
-            return super().form_for(request)
-        return ImportForm(initial={"text": authoring.current_version(book).source, "replaces": True})
+        form, book = ImportForm(request.POST or None, request.FILES or None), _edited(request)
+        if book is not None:
+            form.initial = {"text": authoring.current_version(book).source, "replaces": True}
+            form.saw(authoring.version_of(book))
+        return form
 
     def form_page(self, request: HttpRequest, **context: Any) -> TemplateResponse:
         if book := _edited(request):
@@ -139,6 +146,11 @@ class PlaybookAdmin(MakingAdmin):
             context |= {
                 "hint": "Runs that are under way keep the version that they began with. Faults are told with their lines."
             }
+            if context["form"].is_outdated:
+                url = reverse("admin:agents_playbook_change", args=[book.pk])
+                context |= {
+                    "hint": format_html('What was changed: <a href="{}">{}</a>.', url, f"version {book.version}")
+                }
         return super().form_page(request, **context)
 
     def get_urls(self) -> list[URLPattern]:

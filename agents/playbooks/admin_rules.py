@@ -7,8 +7,9 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.http import HttpRequest
-from django.urls import reverse
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -17,13 +18,14 @@ from agents.playbooks.admin import run_lines
 from agents.playbooks.models import AutomationRule, Playbook
 from aurora.actors import Actor
 from aurora.console import widgets
-from aurora.console.making import MakingAdmin
+from aurora.console.making import EditingForm, MakingAdmin
 from aurora.console.verbs import Button
-from aurora.errors import Invalid
+from aurora.resilience import availability
 
 RUNS_SHOWN = 10
 LONGEST_CONDITION = 500
 MOST_A_MINUTE = 1000
+_REWRITTEN = ("condition", "max_per_minute")
 
 
 CONDITION_HELP = (
@@ -32,17 +34,29 @@ CONDITION_HELP = (
 )
 
 
-class RuleForm(forms.Form):
-    """A new rule. It is switched on from its page, where one sees first what it would have been for."""
+class RewritingForm(EditingForm):
+    """What can be set of a rule that is there."""
 
-    name = forms.CharField(max_length=64)
-    playbook = forms.ModelChoiceField(Playbook.objects.order_by("name"), empty_label="Choose a playbook")
     condition = forms.CharField(
         max_length=LONGEST_CONDITION,
         widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
         help_text=CONDITION_HELP,
     )
     max_per_minute = forms.IntegerField(initial=5, min_value=1, max_value=MOST_A_MINUTE, label="Runs a minute, at most")
+
+    def look_again(self) -> None:
+        super().look_again()
+        for name in _REWRITTEN:
+            if name in self.changed_data:
+                self.add_error(name, f"It is now: {self.initial[name]}")
+
+
+class RuleForm(RewritingForm):
+    """A new rule. It is switched on from its page, where one sees first what it would have been for."""
+
+    field_order = ("name", "playbook")
+    name = forms.CharField(max_length=64)
+    playbook = forms.ModelChoiceField(Playbook.objects.order_by("name"), empty_label="Choose a playbook")
     dry_run = forms.BooleanField(required=False, initial=True, label="Rehearse only: its runs have no effect")
 
 
@@ -58,14 +72,6 @@ def _switch(name: str, label: str, icon: str, tone: str, done: str, **changes: b
         suits=lambda row: getattr(row, field) != wanted,
         done=done,
     )
-
-
-def _rewrite(key: Any, actor: Actor, form: Mapping[str, str]) -> AutomationRule:
-    most = form.get("max_per_minute", "")
-    if not (most.isascii() and most.isdigit() and len(most) < 6 and 1 <= int(most) <= MOST_A_MINUTE):
-        raise Invalid(f"Runs a minute are a number from 1 to {MOST_A_MINUTE}")
-    changes = {"condition": form.get("condition", "").strip()[:LONGEST_CONDITION], "max_per_minute": int(most)}
-    return automation.edit_rule(rule_id=key, changes=changes, actor=actor)
 
 
 @admin.register(AutomationRule)
@@ -89,7 +95,6 @@ class AutomationRuleAdmin(MakingAdmin):
         _switch("disable", "Switch off", "toggle_off", "", "switched off", enabled=False),
         _switch("earnest", "Run in earnest", "play_circle", "danger", "set to run in earnest", dry_run=False),
         _switch("rehearse", "Rehearse only", "science", "", "set to rehearse", dry_run=True),
-        Button("edit", "Save", automation.PERMISSION, _rewrite, is_for_many=False, done="changed"),
         Button(
             "remove",
             "Remove",
@@ -113,18 +118,45 @@ class AutomationRuleAdmin(MakingAdmin):
             actor=actor,
         )
 
+    def get_urls(self) -> list[URLPattern]:
+        route = path("<path:object_id>/edit/", self.admin_site.admin_view(self.edit), name="agents_automationrule_edit")
+        return [route, *super().get_urls()]
+
+    def edit(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Its condition and its bound."""
+        availability.database.require_writable()
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        row = self.get_object(request, object_id)
+        if row is None:
+            raise Http404
+        form = RewritingForm(request.POST or None, initial={name: getattr(row, name) for name in _REWRITTEN})
+        form.saw(automation.version_of(row))
+        return self.through(
+            request,
+            form,
+            lambda given, actor: automation.edit_rule(
+                rule_id=row.pk,
+                changes={name: given[name] for name in _REWRITTEN},
+                actor=actor,
+                seen_as=given["seen"],
+            ),
+            self.made,
+            title=f"Change {row}",
+            press="Save",
+            press_icon="save",
+            hint="Alerts that came before are not looked at again. Who changes a rule decides no approval that it asks for.",
+        )
+
     def page(self, request: HttpRequest, row: AutomationRule) -> dict[str, Any]:
         context = super().page(request, row)
         playbook = reverse("admin:agents_playbook_change", args=[row.playbook_id])
         facts = [("Playbook", format_html('<a href="{}">{}</a>', playbook, row.playbook)), *context["facts"]]
         return {
             **context,
-            # Saving is the form beside the condition.
-            "buttons": [offer for offer in context["buttons"] if offer[0].name != "edit"],
-            "edit": next((url for button, url, _ in context["buttons"] if button.name == "edit"), ""),
-            "help": CONDITION_HELP,
-            "longest": LONGEST_CONDITION,
-            "most": MOST_A_MINUTE,
+            "edit": reverse("admin:agents_automationrule_edit", args=[row.pk])
+            if self.has_add_permission(request)
+            else "",
             "facts": facts,
             "preview": automation.preview(row),
             "runs": run_lines(row.executions.all(), RUNS_SHOWN),

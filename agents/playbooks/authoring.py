@@ -14,7 +14,7 @@ from agents.playbooks.definition import Definition
 from agents.playbooks.library import shipped
 from agents.playbooks.models import Playbook, PlaybookVersion
 from agents.playbooks.source import parsed, written
-from aurora import audit
+from aurora import audit, seen
 from aurora.actors import Actor, system
 from aurora.errors import Conflict, Invalid, Missing
 from aurora.rest.problems import problems_of
@@ -44,8 +44,9 @@ def write_playbook(*, definition: Definition, source: str, actor: Actor) -> Play
         raise Conflict(f"A playbook named {definition.name} exists") from None
 
 
-def import_playbook(*, text: str, replaces: bool, actor: Actor) -> Playbook:
-    """The playbook that a file holds: a new one, or if `replaces` another version of the one of its name. Raises Denied, Invalid, Conflict."""
+def import_playbook(*, text: str, replaces: bool, actor: Actor, seen_as: str = "") -> Playbook:
+    """The playbook that a file holds: a new one, or if `replaces` another version of the one of its name. `seen_as` is the `version_of` that its author
+    began with. Raises Denied, Invalid, Conflict, Outdated."""
     actor.require("playbooks:execute")
     definition = parsed(text)
     known = Playbook.objects.filter(name=definition.name).first()
@@ -53,16 +54,21 @@ def import_playbook(*, text: str, replaces: bool, actor: Actor) -> Playbook:
         return write_playbook(definition=definition, source=text, actor=actor)
     if not replaces:
         raise Conflict(f"A playbook named {definition.name} exists")
-    return edit_playbook(playbook_id=known.id, changes={"source": text}, actor=actor)
+    # Begun from another playbook's text, it rests on nothing of this one.
+    is_of_it = seen_as.startswith(f"{known.name}:")
+    return edit_playbook(
+        playbook_id=known.id, changes={"source": text}, actor=actor, seen_as=seen_as if is_of_it else ""
+    )
 
 
-def edit_playbook(*, playbook_id: UUID, changes: Mapping[str, Any], actor: Actor) -> Playbook:
-    """`enabled` switches it; anything else makes a new version of it. What is so already is no change. Raises Denied, Missing, Invalid."""
+def edit_playbook(*, playbook_id: UUID, changes: Mapping[str, Any], actor: Actor, seen_as: str = "") -> Playbook:
+    """`enabled` switches it; anything else makes a new version of it. What is so already is no change. Raises Denied, Missing, Invalid, Outdated."""
     actor.require("playbooks:execute")
     with transaction.atomic():
         playbook = Playbook.objects.select_for_update().filter(pk=playbook_id).first()
         if playbook is None:
             raise Missing
+        seen.require(playbook, seen=seen_as, is_now=version_of(playbook), action="playbook.revised")
         rest = {name: value for name, value in changes.items() if name != "enabled"}
         if "enabled" in changes:
             _switch(playbook, changes["enabled"], actor)
@@ -95,6 +101,10 @@ def find(playbook_id: UUID) -> Playbook:
 
 def current_version(playbook: Playbook) -> PlaybookVersion:
     return PlaybookVersion.objects.get(playbook=playbook, number=playbook.version)
+
+
+def version_of(playbook: Playbook) -> str:
+    return f"{playbook.name}:{playbook.version}"
 
 
 def _create(definition: Definition, source: str, actor: Actor, *, is_shipped: bool) -> Playbook:

@@ -19,7 +19,7 @@ from django.utils import timezone
 from agents.playbooks import approvals, executions, expressions, facts
 from agents.playbooks.models import AutomationRule, Execution, Playbook
 from agents.playbooks.states import ENDED_EXECUTIONS
-from aurora import audit
+from aurora import audit, seen
 from aurora.actors import Actor, system
 from aurora.errors import Conflict, Invalid, Missing
 from aurora.rest.problems import problem
@@ -57,13 +57,15 @@ def write_rule(
     return rule
 
 
-def edit_rule(*, rule_id: UUID, changes: Mapping[str, Any], actor: Actor) -> AutomationRule:
-    """Sets what is given; alerts that arrived before are not looked at again. Raises Denied, Missing, Invalid."""
+def edit_rule(*, rule_id: UUID, changes: Mapping[str, Any], actor: Actor, seen_as: str = "") -> AutomationRule:
+    """Sets what is given; alerts that arrived before are not looked at again. `seen_as` is the `version_of` that the caller saw. Raises Denied, Missing,
+    Invalid, Outdated."""
     actor.require(PERMISSION)
     with transaction.atomic():
         rule = AutomationRule.objects.select_for_update().filter(pk=rule_id).first()
         if rule is None:
             raise Missing
+        seen.require(rule, seen=seen_as, is_now=version_of(rule), action="rule.changed")
         before = _told(rule)
         _apply(rule, changes, actor)
         rule.save()
@@ -88,6 +90,11 @@ def find(rule_id: UUID) -> AutomationRule:
     if rule is None:
         raise Missing
     return rule
+
+
+def version_of(rule: AutomationRule) -> str:
+    """Another text when its condition or its bound is. Switching it is no such change."""
+    return seen.mark([rule.condition, rule.max_per_minute])
 
 
 def respond(*, alert_id: UUID, arrived_at: datetime) -> list[Execution]:

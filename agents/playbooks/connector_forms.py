@@ -10,9 +10,11 @@ from typing import Annotated, Any, Literal, Union
 from django import forms
 from pydantic.fields import FieldInfo
 
+from agents.playbooks import connectors
 from agents.playbooks.actions import KINDS
 from agents.playbooks.models import Connector
 from agents.playbooks.states import ConnectorKind
+from aurora.console.making import EditingForm
 from aurora.texts import words
 
 LABELS = {kind.value: str(kind.label) for kind in ConnectorKind}
@@ -64,13 +66,15 @@ class TextField(forms.CharField):
         return super().clean(value).replace("\r\n", "\n")
 
 
-class SettingsForm(forms.Form):
+class SettingsForm(EditingForm):
     """What is set of a connector of one kind; of one that is there (`row`), as it stands, but for its secrets."""
 
     def __init__(self, kind: str, data: Any = None, row: Connector | None = None, held: Collection[str] = ()) -> None:
         """`held` names the secrets that the connector has: left empty they stay."""
         super().__init__(data, initial={"kind": kind})
         self.row, self._kind = row, KINDS[kind]
+        if row is not None:
+            self.saw(connectors.version_of(row))
         for name, info in self._kind.Settings.model_fields.items():
             self._add_setting(name, info, is_held=name in held)
         if len(self._kind.SERVES) > 1:
@@ -111,6 +115,14 @@ class SettingsForm(forms.Form):
             elif where in ("actions", "priority", "max_in_flight") and value is not None:
                 changes[where] = value
         return {**given, "changes": changes}
+
+    def look_again(self) -> None:
+        """Beside each field that is now otherwise than typed, how it is. Secrets are not told, nor kept in a page: they have to be typed again."""
+        super().look_again()
+        for name in self.changed_data:
+            field, (_, _, setting) = self.fields[name], name.partition(".")
+            if name != "seen" and not name.startswith("forget.") and setting not in self._kind.SECRETS:
+                self.add_error(name, f"It is now: {written(field.initial)}")
 
     def _setting(self, name: str, value: Any) -> dict[str, Any]:
         """What is not asked for stays. What is left empty is none or its default; of a secret, it stays unless it is to be forgotten."""

@@ -25,7 +25,7 @@ from agents.playbooks.actions.http import RefusedForNow
 from agents.playbooks.definition import Retry
 from agents.playbooks.models import Connector
 from agents.playbooks.states import ConnectorKind, StepState
-from aurora import audit, dry_run, sealing
+from aurora import audit, dry_run, sealing, seen
 from aurora.actors import Actor
 from aurora.errors import AuroraError, Conflict, Invalid, Missing
 from aurora.resilience import breakers
@@ -110,13 +110,15 @@ def configure(*, name: str, kind: str, changes: Mapping[str, Any], actor: Actor)
     return row
 
 
-def reconfigure(*, connector_id: UUID, changes: Mapping[str, Any], actor: Actor) -> Connector:
-    """Sets what is given; of `settings` too, what is absent stays, but no secret follows to another address. Raises Denied, Missing, Invalid."""
+def reconfigure(*, connector_id: UUID, changes: Mapping[str, Any], actor: Actor, seen_as: str = "") -> Connector:
+    """Sets what is given; of `settings` too, what is absent stays, but no secret follows to another address. `seen_as` is the `version_of` that the
+    caller saw. Raises Denied, Missing, Invalid, Outdated."""
     actor.require("agents:manage")
     with transaction.atomic():
         row = Connector.objects.select_for_update().filter(pk=connector_id).first()
         if row is None:
             raise Missing
+        seen.require(row, seen=seen_as, is_now=version_of(row), action="connector.configured")
         before, secrets = _told(row), _secrets_of(row)
         _apply(row, changes, actor)
         after, replaced = _told(row), _differing(secrets, _secrets_of(row))
@@ -171,17 +173,17 @@ def test(*, connector_id: UUID, actor: Actor) -> dict[str, Any]:
     row = Connector.objects.filter(pk=connector_id).first()
     if row is None:
         raise Missing
-    seen = error = ""
+    found = error = ""
     try:
         target = wired(row)
-        seen = _bounded(row, lambda: KINDS[row.kind].check(target), settings.AGENT_TIMEOUT_SECONDS)
+        found = _bounded(row, lambda: KINDS[row.kind].check(target), settings.AGENT_TIMEOUT_SECONDS)
     except Exception as fault:
         if is_outage(fault):
             raise
         error = _fault(fault)
         log.info("connector_test_failed", connector=row.name, error=error, exc_info=_unforeseen(fault))
     Connector.objects.filter(pk=row.pk).update(tested_at=timezone.now(), test_error=error)
-    return {"is_working": not error, "detail": error or seen}
+    return {"is_working": not error, "detail": error or found}
 
 
 def describe(row: Connector) -> dict[str, Any]:
@@ -210,6 +212,11 @@ def _described(row: Connector, breaker: BreakerSnapshot) -> dict[str, Any]:
         "tested_at": row.tested_at,
         "test_error": row.test_error or None,
     }
+
+
+def version_of(row: Connector) -> str:
+    """Another text when anything else is set of it. Switching it is no such change."""
+    return seen.mark([_told(row) | {"enabled": None}, _secrets_of(row)])
 
 
 def wired(row: Connector) -> Wired:

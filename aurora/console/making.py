@@ -18,10 +18,30 @@ from aurora.console.verbs import ButtonsAdmin
 from aurora.errors import AuroraError, Invalid
 from aurora.resilience import availability
 from aurora.rest.auth import actor_of
+from aurora.seen import Outdated
 from aurora.standin import source
 
 _IN_PATTERNS = re.compile(r"String should match pattern '.*'")
 """How pydantic tells that a text has the wrong form."""
+
+
+class EditingForm(forms.Form):
+    """A form of something that is there. It says how that was when the person began, so that nobody's change is undone unseen."""
+
+    seen = forms.CharField(required=False, max_length=100, widget=forms.HiddenInput)
+    version = ""
+    """How it is now, for `aurora.seen.require`."""
+    is_outdated = False
+
+    def saw(self, version: str) -> None:
+        """What the person is about to be shown."""
+        self.version = self.fields["seen"].initial = version
+
+    def look_again(self) -> None:
+        """Somebody was faster: what was typed stays in its fields, and is saved if the person, who now sees both, saves again."""
+        self.is_outdated = True
+        self.data = self.data.copy()
+        self.data["seen"] = self.version
 
 
 class MakingAdmin(ButtonsAdmin):
@@ -95,6 +115,8 @@ class MakingAdmin(ButtonsAdmin):
             try:
                 return then(request, verb(form.cleaned_data, actor_of(request)))
             except AuroraError as error:
+                if isinstance(error, Outdated) and isinstance(form, EditingForm):
+                    form.look_again()
                 _show(form, error)
         return self.form_page(request, form=form, **context)
 

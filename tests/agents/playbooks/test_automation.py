@@ -367,17 +367,17 @@ def test_a_rule_is_written_looked_at_and_switched_in_the_console():
     assert "Rule removed." in text_of(gone)
 
 
-def test_a_rule_is_rewritten_on_its_page():
+def test_a_rule_is_rewritten_in_its_form():
     client, rule = signed_in("analyst"), _rule()
     page = f"/admin/agents/automationrule/{rule.pk}/"
-    assert "/do/edit/" in text_of(client.get(f"{page}change/"))
+    assert f"{page}edit/" in text_of(client.get(f"{page}change/"))
     wanted = {"condition": 'severity == "low"', "max_per_minute": "7"}
-    client.post(f"{page}do/edit/", wanted)
+    client.post(f"{page}edit/", wanted)
     rule.refresh_from_db()
     assert (rule.condition, rule.max_per_minute) == ('severity == "low"', 7)
     for wrong in ({"condition": "a.b"}, {"condition": " "}, {"max_per_minute": "0"}, {"max_per_minute": "x"}):
-        shown = text_of(client.post(f"{page}do/edit/", wanted | wrong, follow=True))
-        assert "au-message-error" in shown
+        shown = text_of(client.post(f"{page}edit/", wanted | wrong))
+        assert 'role="alert"' in shown
     rule.refresh_from_db()
     assert (rule.condition, rule.max_per_minute) == ('severity == "low"', 7)
 
@@ -393,3 +393,4 @@ def test_a_viewer_sees_rules_and_writes_none():
     assert "/do/disable/" not in text_of(client.get(f"/admin/agents/automationrule/{rule.pk}/change/"))
     assert client.get("/admin/agents/automationrule/add/").status_code == 403
     assert client.post(f"/admin/agents/automationrule/{rule.pk}/do/disable/").status_code == 403
+    assert client.get(f"/admin/agents/automationrule/{rule.pk}/edit/").status_code == 403
