@@ -55,7 +55,7 @@ class ImportForm(EditingForm):
 
     def look_again(self) -> None:
         super().look_again()
-        self.data["text"] = self.cleaned_data["text"]  # of a file as well, which no page can hold for its reader
+        self.put("text", self.cleaned_data["text"])  # of a file as well, which no page can hold for its reader
 
 
 def _text_of(content: bytes) -> str:

@@ -50,12 +50,8 @@ def parsed(text: str) -> Definition:
         if node is None or sum(1 for _ in _nodes(node)) > _MOST_NODES:
             raise Invalid(problems=[_fault((), "There is no playbook in it, or too much", "value_error")])
         data = loader.construct_document(node)
-    except (
-        yaml.YAMLError,
-        ValueError,
-        OverflowError,
-        RecursionError,
-    ) as error:  # a time of day can be too large a number
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
+        # OverflowError: a time of day can be too large a number.
         raise Invalid(problems=[_fault((), _told(error), "yaml_invalid")]) from None
     try:
         return Definition.model_validate(data)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.datastructures import MultiValueDict
 
 from aurora.actors import Actor
 from aurora.console.verbs import ButtonsAdmin
@@ -40,8 +41,11 @@ class EditingForm(forms.Form):
     def look_again(self) -> None:
         """Somebody was faster: what was typed stays in its fields, and is saved if the person, who now sees both, saves again."""
         self.is_outdated = True
-        self.data = self.data.copy()
-        self.data["seen"] = self.version
+        self.put("seen", self.version)
+
+    def put(self, name: str, text: str) -> None:
+        """Has the field show `text`, whatever was sent for it."""
+        self.data = MultiValueDict(dict(cast(QueryDict, self.data).lists()) | {name: [text]})
 
 
 class MakingAdmin(ButtonsAdmin):

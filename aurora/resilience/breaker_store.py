@@ -142,7 +142,7 @@ class BreakerStore:
         """As `ask` without an event for several breakers, in one round trip; in a Cluster, where each may be elsewhere, in one for each."""
         if self._direct is None or not self._may_try():
             return [self._read(question) for question in questions]
-        commands = [
+        commands: list[tuple[bytes | str | int, ...]] = [
             ("EVALSHA", SCRIPT_SHA, 1, f"{self._prefix}:{name}", *_arguments(name, None, channel=self._channel, **told))
             for name, told in ((question.name, question.told()) for question in questions)
         ]

@@ -147,14 +147,14 @@ def test_what_an_open_breaker_refuses_is_counted(server):
 
 
 def test_a_fault_of_ours_leaves_where_it_was_and_a_targets_answer_does_not(server, monkeypatch):
-    connector = _webhook(server)
+    connector, nothing = _webhook(server), dict[str, str]()
     server.answers["/hook"] = (500, {})
     with structlog.testing.capture_logs() as lines:
         _act(connector, _order())
         connectors.test(connector_id=connector.id, actor=OPERATOR)
     assert [line["exc_info"] for line in lines if line["event"] in FAILED] == [None, None]
-    monkeypatch.setattr(webhook, "act", lambda _order, _wired: {}["missing"])
-    monkeypatch.setattr(webhook, "check", lambda _wired: {}["missing"])
+    monkeypatch.setattr(webhook, "act", lambda _order, _wired: nothing["missing"])
+    monkeypatch.setattr(webhook, "check", lambda _wired: nothing["missing"])
     with structlog.testing.capture_logs() as lines:
         assert _act(connector, _order()).error == "KeyError: 'missing'"
         assert connectors.test(connector_id=connector.id, actor=OPERATOR)["detail"] == "KeyError: 'missing'"

@@ -29,7 +29,12 @@ def _typed(form) -> dict[str, object]:
 
 
 def _mail() -> Connector:
-    settings = {"host": "mail.corp.example", "sender": "soc@corp.example", "username": "soc", "password": "secret-word"}
+    settings: dict[str, object] = {
+        "host": "mail.corp.example",
+        "sender": "soc@corp.example",
+        "username": "soc",
+        "password": "secret-word",
+    }
     settings |= {"recipients": ["desk@corp.example"]}
     return connectors.configure(name="mail", kind="email", changes={"settings": settings}, actor=OPERATOR)
 
