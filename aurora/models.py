@@ -71,6 +71,14 @@ class PublishedEvent(models.Model):
     milliseconds = models.BigIntegerField(help_text="First part of the entry's id.")
     sequence = models.BigIntegerField(help_text="Second part of the entry's id.")
     run = models.CharField(max_length=64, help_text="The run of Redis that confirmed it.")
+    is_ordered = models.BooleanField(
+        db_default=False, help_text="Whether some worker reads its stream in order: then it is found by its aggregate."
+    )
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["aggregate", "id"], name="published_in_order", condition=models.Q(is_ordered=True))
+        ]
 
     def __str__(self) -> str:
         return f"{self.type} {self.event_id}"

@@ -54,6 +54,7 @@ def move(session: Session, confirmed: Sequence[tuple[int, bytes]], *, run: str) 
             "sequences": [place[1] for place in places],
             "run": run,
             "streams": [stream for stream in streams.STREAMS if registry.groups_on(stream)],
+            "ordered": sorted(registry.streams_in_order()),
         },
     )
 
@@ -141,8 +142,9 @@ _MOVE = f"""
             AS confirmed (row_id, milliseconds, sequence)
     ),
     gone AS (DELETE FROM {_OUTBOX} USING confirmed WHERE id = row_id RETURNING {_COLUMNS}, milliseconds, sequence)
-    INSERT INTO {_KEPT} ({_COLUMNS}, milliseconds, sequence, run)
-    SELECT {_COLUMNS}, milliseconds, sequence, %(run)s FROM gone WHERE stream = ANY(%(streams)s)
+    INSERT INTO {_KEPT} ({_COLUMNS}, milliseconds, sequence, run, is_ordered)
+    SELECT {_COLUMNS}, milliseconds, sequence, %(run)s, stream = ANY(%(ordered)s::text[])
+    FROM gone WHERE stream = ANY(%(streams)s)
 """
 _ANY_OF_OTHER_RUNS = f"SELECT EXISTS (SELECT FROM {_KEPT} WHERE run <> %s)"
 _OF_OTHER_RUNS = f"""

@@ -23,6 +23,7 @@ from django.db import close_old_connections
 from aurora.bus import redis as clients
 from aurora.bus.backoff import Backoff
 from aurora.bus.groups import Entry, GroupConsumer
+from aurora.bus.parking import Parking
 
 T = TypeVar("T")
 
@@ -33,6 +34,8 @@ LOOK_FOR_DEAD_SECONDS = 15.0
 """How long a new worker, once it has reached Redis, looks for whoever was here before it and whom the supervisor replaced by it."""
 TURN_SECONDS = 0.00001
 """What a handler thread that has finished many leaves the interpreter to the pump for: left to itself it would hold it until it has nothing more to do."""
+PASSED_ON_SECONDS = 5.0
+"""When what waits its turn comes again, if too much waits here already."""
 LARGEST_KEPT = 10_000
 """Failed entries whose leases are kept; what fails beyond that comes again after the claim time."""
 
@@ -47,9 +50,11 @@ class Settled:
     """True: it is acknowledged. False: it has been seen to, or stays pending and is taken over after the claim time."""
     kept_seconds: float = 0.0
     """How long its lease is kept before that, so that it comes again later. It dies with us: then the entry comes again sooner."""
+    is_early: bool = False
+    """True: its turn has not come, nothing was done, and it is settled again soon."""
 
 
-DONE, LEFT = Settled(is_done=True), Settled(is_done=False)
+DONE, LEFT, EARLY = Settled(is_done=True), Settled(is_done=False), Settled(is_done=False, is_early=True)
 
 
 def taken_from(items: deque[T]) -> list[T]:
@@ -89,6 +94,8 @@ class Pump:
         """Entries in hand (read or taken over, and neither acknowledged nor given up), and since when."""
         self._kept: dict[str, float] = {}
         """Entries that failed, and until when their leases are kept."""
+        self._parking = Parking()
+        """Of those in hand, what waits its turn. It takes no room: what it waits for must be read, or taken over."""
         self._overdue: set[str] = set()
         """Entries in hand whose handlers have run longer than allowed."""
         # Ends of a deque are taken and added in one step, so these need no lock.
@@ -132,6 +139,7 @@ class Pump:
             self._redis.worked()
 
     def _turn(self) -> None:
+        self._bring_back()
         if time.monotonic() >= self._next_tick:
             self._paused()
             self._acknowledge()
@@ -160,7 +168,7 @@ class Pump:
 
     def _room(self) -> int:
         self._has_room.clear()
-        return max(0, self._capacity - len(self._held))
+        return max(0, self._capacity - len(self._held) + len(self._parking))
 
     def _take_over(self) -> bool:
         """Whether there may be more to take over at once."""
@@ -239,7 +247,8 @@ class Pump:
 
     def _finish(self, entry: Entry, settled: Settled) -> None:
         if not settled.is_done:
-            self._let_go(entry.entry_id, settled.kept_seconds)
+            if not (settled.is_early and self._park(entry)):
+                self._let_go(entry.entry_id, settled.kept_seconds)
             return
         self._finished.append(entry.entry_id)
         if len(self._finished) >= self._finished_enough and not self._has_room.is_set():
@@ -253,8 +262,24 @@ class Pump:
         self._acknowledge_or_leave()
         with self._arrived:
             while not self._waiting and not self._is_closed:
-                self._arrived.wait()
+                self._arrived.wait(self._parking.seconds_left())
+                self._bring_back()
             return not self._waiting
+
+    def _park(self, entry: Entry) -> bool:
+        """False when it is left to whoever takes it over."""
+        if self._parking.add(entry):
+            self._has_room.set()
+            return True
+        self._unless_redis_is_away(lambda: self._consumer.postpone(entry, seconds=PASSED_ON_SECONDS))
+        return False
+
+    def _bring_back(self) -> None:
+        """Has those looked at again that wait their turn, when it is time."""
+        if entries := self._parking.take_due():
+            self._waiting.extend(entries)
+            with self._arrived:
+                self._arrived.notify(len(entries))
 
     def _let_go(self, entry_id: str, kept_seconds: float) -> None:
         with self._lock:
@@ -302,13 +327,14 @@ class Pump:
             running = [thread for thread in running if thread.is_alive()]
             self._unless_redis_is_away(self._extend_leases)
         self._unless_redis_is_away(self._acknowledge)
+        self._hand_back_unstarted()  # what was found to be early since
         if running:
             log.error("handlers_abandoned", group=self._consumer.group, count=len(running))
             self._hand_back_unfinished()
         self._unless_redis_is_away(self._consumer.leave)
 
     def _hand_back_unstarted(self) -> None:
-        entries = self._pop(self._capacity + len(self._waiting))
+        entries = self._pop(self._capacity + len(self._waiting)) + self._parking.take_all()
         with self._lock:
             for entry in entries:
                 del self._held[entry.entry_id]

@@ -39,6 +39,11 @@ def groups_on(stream: str) -> set[str]:
     return {str(getattr(worker, "group", "")) for worker in workers}
 
 
+def streams_in_order() -> set[str]:
+    """The streams of which some registered worker handles each aggregate's events in their order."""
+    return {str(getattr(worker, "stream", "")) for worker in _factories.values() if getattr(worker, "in_order", False)}
+
+
 def declare_types(stream: str, types: Iterable[str]) -> None:
     """Says that events of these types may stand on `stream`. Once a stream has any, workers bury every other type."""
     _types.setdefault(stream, set()).update(types)

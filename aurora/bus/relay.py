@@ -27,7 +27,7 @@ import redis
 import structlog
 from psycopg.rows import class_row
 
-from aurora.bus import keeping, metrics, postgres
+from aurora.bus import keeping, metrics, order, postgres, registry
 from aurora.bus import redis as clients
 from aurora.bus.backoff import Backoff
 from aurora.bus.outbox import CHANNEL
@@ -120,20 +120,22 @@ class Row(NamedTuple):
     data: str
     traceparent: str
     addressee: str
+    aggregate: str
     created_at: datetime
 
 
 def _publish(rows: Sequence[Row]) -> list[Any]:
     """One answer a row: the entry's id, or the error. In MULTI: a connection that breaks half-way has published all or nothing."""
     client: Client = clients.client(clients.Purpose.COMMAND)
+    in_order = registry.streams_in_order()
     with client.pipeline(transaction=True) as pipeline:
         for row in rows:
-            pipeline.xadd(clients.key(row.stream), _fields(row))
+            pipeline.xadd(clients.key(row.stream), _fields(row, is_ordered=row.stream in in_order))
         answers: list[Any] = pipeline.execute(raise_on_error=False)
     return answers
 
 
-def _fields(row: Row) -> dict[str, str]:
+def _fields(row: Row, *, is_ordered: bool) -> dict[str, str]:
     fields = {
         "id": str(row.event_id),
         "type": row.type,
@@ -141,6 +143,8 @@ def _fields(row: Row) -> dict[str, str]:
         "data": row.data,
         "traceparent": row.traceparent,
     }
+    if is_ordered:
+        fields |= {order.AGGREGATE: row.aggregate, order.NUMBER: str(row.id)}
     return fields | {"addressee": row.addressee} if row.addressee else fields
 
 
@@ -170,7 +174,7 @@ CLAIM = f"""
     ),
     waiting AS MATERIALIZED (SELECT DISTINCT lane FROM head),
     mine AS MATERIALIZED (SELECT lane FROM waiting WHERE pg_try_advisory_xact_lock(%(lock)s::int, lane))
-    SELECT id, event_id, stream, type, data, traceparent, addressee, created_at
+    SELECT id, event_id, stream, type, data, traceparent, addressee, aggregate, created_at
     FROM {_TABLE}
     WHERE id IN (SELECT id FROM head JOIN mine USING (lane))
     ORDER BY id

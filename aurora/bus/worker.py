@@ -20,9 +20,9 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import ClassVar
+from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
 import redis
@@ -34,7 +34,8 @@ from django.utils import timezone
 from aurora.bus import dead_letters, metrics, registry, streams
 from aurora.bus.backoff import Backoff
 from aurora.bus.groups import Entry, GroupConsumer
-from aurora.bus.pump import DONE, LEFT, Pump, Settled, taken_from
+from aurora.bus.order import Order
+from aurora.bus.pump import DONE, EARLY, LEFT, Pump, Settled, taken_from
 from aurora.bus.streams import Message
 from aurora.errors import Denied, Invalid, Unavailable
 from aurora.ids import uuid_or_none
@@ -44,6 +45,7 @@ from aurora.resilience.availability import is_outage
 
 LONGEST_DELAY_SECONDS = 600.0
 
+T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
@@ -57,7 +59,7 @@ class Worker(ABC):
     types: ClassVar[frozenset[str]]
     """What `handle` is given. Other types are acknowledged and skipped, or buried when no app declared them (`registry.declare_types`)."""
     concurrency: ClassVar[int] = 1
-    """Handler threads. Only with one is the order of the stream kept, and only while nothing fails."""
+    """Handler threads. Only with one is the order of the stream kept, only within the process, and only while nothing fails: else say `in_order`."""
     prefetch: ClassVar[int] = 200
     """Entries read ahead of the handlers. 0 for handlers that take seconds: what waits here, no other process can take."""
     batch: ClassVar[int] = 1
@@ -68,6 +70,16 @@ class Worker(ABC):
     exactly_once: ClassVar[bool] = True
     """True: `handle` runs in a transaction together with the note that the group has handled the event, so its rows are written once.
     False: `handle` has transactions of its own, and must itself bear being given a message again."""
+    in_order: ClassVar[bool] = False
+    """True: an aggregate's events are handled in the order they were announced in, whichever threads and processes have them: one waits until the group
+    has finished those before it, which costs a question to PostgreSQL a message. So one that fails holds up the later ones of its aggregate, for
+    minutes, until it succeeds or is buried; put back, it comes after them. Only with `exactly_once`. Events that were published before any worker
+    of their stream said so wait for nothing, and nothing for them."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.in_order and not cls.exactly_once:
+            raise TypeError(f"{cls.__name__} is in_order and not exactly_once: what it has handled is noted nowhere")
 
     def concerns(self, message: Message) -> bool:
         """Whether there is anything to do: what is not, is acknowledged without asking PostgreSQL. Must not raise."""
@@ -138,6 +150,7 @@ class _Settler:
     def __init__(self, worker: Worker, consumer: GroupConsumer, stop: threading.Event) -> None:
         self._worker, self._consumer, self._stop = worker, consumer, stop
         self._types, self._must_note = worker.types, worker.exactly_once
+        self._order = Order(worker.stream, worker.group, worker.types) if worker.in_order else None
         self._postgres = Backoff("postgres", worker.group)
         self._is_addressed_to_us = frozenset({"", worker.group})
         self._handled = metrics.HANDLED.labels(worker.group)
@@ -170,6 +183,13 @@ class _Settler:
             self._handling.observe_all(took)
 
     def _settle(self, entry: Entry) -> Settled:
+        try:
+            # Before it begins: what only waits its turn beside one that kills its handlers is not to be buried with it.
+            if self._is_early(entry):
+                return EARLY
+        except Exception as error:  # noqa: BLE001 - as below
+            _log_failure(error)
+            return self._judge(entry, error)
         if entry.deliveries > 1:
             metrics.REDELIVERED.labels(self._worker.group).inc()
             if entry.deliveries > settings.BUS_MAX_DELIVERIES:
@@ -186,11 +206,13 @@ class _Settler:
 
     def _handle_together(self, entries: Sequence[Entry]) -> set[str]:
         """The entries that were handled in one transaction: all that could be, or none. What cannot be is left to `settle`."""
-        deliveries = [(entry, message) for entry in entries if (message := self._readable(entry))]
-        if len(deliveries) < 2:
+        readable = {entry.entry_id: message for entry in entries if (message := self._readable(entry))}
+        if len(readable) < 2:
             return set()
         took: list[float] = []
         try:
+            together = [entry for entry in entries if entry.entry_id in readable]
+            deliveries = [(entry, readable[entry.entry_id]) for entry in self._in_turn(together)]
             with transaction.atomic():
                 new = _note_all_as_handled(self._worker.group, {UUID(message.id) for _, message in deliveries})
                 for entry, message in deliveries:
@@ -200,10 +222,18 @@ class _Settler:
                         self._handle_one_of_many(entry, message)
                     took.append(time.perf_counter() - began)
         except Exception as error:  # noqa: BLE001 - each is handled once more by itself, and judged by what it raises then
-            log.debug("batch_undone", group=self._worker.group, messages=len(deliveries), error=str(error))
+            log.debug("batch_undone", group=self._worker.group, messages=len(readable), error=str(error))
             return set()
         self._took.extend(took)
         return {entry.entry_id for entry, _ in deliveries}
+
+    def _is_early(self, entry: Entry) -> bool:
+        if not self._order or not self._readable(entry):
+            return False
+        return not self._while_postgres_comes_and_goes(self._order.has_turn, entry)
+
+    def _in_turn(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        return self._order.of_those_together(entries) if self._order else entries
 
     def _readable(self, entry: Entry) -> Message | None:
         """The message if it is for us and can be read."""
@@ -246,7 +276,7 @@ class _Settler:
     def _handle_timed(self, message: Message) -> None:
         began = time.perf_counter()
         try:
-            is_first = self._handle_while_postgres_comes_and_goes(message)
+            is_first = self._while_postgres_comes_and_goes(self._handle_once, message)
         except Exception as error:
             # Here, and not in _judge, so that the line is written in the span.
             _log_failure(error)
@@ -256,11 +286,11 @@ class _Settler:
             log.debug("message_already_handled", type=message.type)
         self._took.append(time.perf_counter() - began)
 
-    def _handle_while_postgres_comes_and_goes(self, message: Message) -> bool:
-        """Whether this was the first handling. An outage is nobody's fault and over when it is over: the message is kept, its lease extended."""
+    def _while_postgres_comes_and_goes(self, ask: Callable[[T], bool], of: T) -> bool:
+        """The answer. An outage is nobody's fault and over when it is over: the message is kept, its lease extended."""
         while True:
             try:
-                is_first = self._handle_once(message)
+                answer = ask(of)
             except Exception as error:
                 if not is_outage(error) or self._stop.is_set():
                     raise
@@ -268,9 +298,10 @@ class _Settler:
                 self._stop.wait(self._postgres.failed(error))
             else:
                 self._postgres.worked()
-                return is_first
+                return answer
 
     def _handle_once(self, message: Message) -> bool:
+        """Whether this was the first handling."""
         if not self._must_note:
             self._worker.handle(message)
             return True

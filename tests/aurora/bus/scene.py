@@ -53,6 +53,29 @@ class NotingTogether(Noting):
     batch = 10
 
 
+class InOrder(Noting):
+    """Each aggregate's events in their order. Its rows say how many of the aggregate's there were before."""
+
+    in_order = True
+
+    def handle(self, message: Message) -> None:
+        self.seen.append(message)
+        self.before(message)
+        aggregate = str(message.data["thing"])
+        rows = AuditEntry.objects.filter(actor=self.group, action="effect", target_type=aggregate)
+        AuditEntry.objects.create(
+            actor=self.group,
+            action="effect",
+            target_type=aggregate,
+            target_id=message.id,
+            after={"earlier": rows.count()},
+        )
+
+
+class InOrderTogether(InOrder):
+    batch = 10
+
+
 class AlsoNoting(Noting):
     group = "also-noting"
 
@@ -60,6 +83,14 @@ class AlsoNoting(Noting):
 def effects(group: str = Noting.group) -> Counter[str]:
     """How often each event had its effect."""
     return Counter(AuditEntry.objects.filter(action="effect", actor=group).values_list("target_id", flat=True))
+
+
+def effects_in_order(thing: str) -> list[str]:
+    """The events of the thing in the order in which InOrder handled them."""
+    rows = AuditEntry.objects.filter(action="effect", actor=InOrder.group, target_type=thing)
+    earlier = {row.after["earlier"]: row.target_id for row in rows}
+    assert sorted(earlier) == list(range(len(rows))), "two were handled at once"
+    return [event_id for _, event_id in sorted(earlier.items())]
 
 
 def publish(client: streams.Client, event_id: str | None = None, **fields: str) -> str:
@@ -74,6 +105,14 @@ def announce(aggregate: str = "thing:1", **data: Any) -> outbox.Event:
     with transaction.atomic():
         outbox.announce(event)
     return event
+
+
+def announce_things(*things: str) -> list[str]:
+    """An event of each of the things in one transaction, for InOrder; their ids."""
+    events = [outbox.Event(STREAM, TYPE, f"thing:{thing}", {"thing": thing}) for thing in things]
+    with transaction.atomic():
+        outbox.announce_all(events)
+    return [str(event.id) for event in events]
 
 
 def announce_many(count: int, *, aggregates: int) -> dict[str, list[str]]:
