@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections import Counter
 from typing import Any
@@ -15,6 +16,7 @@ from django.db import transaction
 from aurora.bus import keeping, outbox, postgres, relay, streams
 from aurora.bus import redis as clients
 from aurora.bus.groups import Entry, GroupConsumer, consumer_name
+from aurora.bus.pump import Settled
 from aurora.bus.streams import Message
 from aurora.bus.worker import Worker, _Settler
 from aurora.models import AuditEntry
@@ -74,6 +76,17 @@ class InOrder(Noting):
 
 class InOrderTogether(InOrder):
     batch = 10
+
+
+class Stumbling(InOrder):
+    """Fails now and then, and reads little ahead, so that every process has some of each thing's events."""
+
+    prefetch = 3
+
+    def handle(self, message: Message) -> None:
+        super().handle(message)
+        if random.random() < 0.04:
+            raise RuntimeError("for once")
 
 
 class AlsoNoting(Noting):
@@ -167,5 +180,10 @@ def dead_consumer(
 
 
 def settle(worker: Worker, consumer: GroupConsumer, entry: Entry) -> bool:
-    """What a handler thread does with one entry, without the acknowledgement that follows."""
-    return _Settler(worker, consumer, threading.Event()).settle(entry).is_done
+    """What a handler thread does with one entry, without the acknowledgement that follows; whether it is done."""
+    return settled(worker, consumer, entry).is_done
+
+
+def settled(worker: Worker, consumer: GroupConsumer, entry: Entry) -> Settled:
+    """As `settle`; what is to become of the entry."""
+    return _Settler(worker, consumer, threading.Event()).settle(entry)

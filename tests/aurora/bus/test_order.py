@@ -9,7 +9,7 @@ import pytest
 
 from aurora.bus import dead_letters, keeping, metrics, parking, postgres, registry
 from aurora.bus.groups import Entry
-from aurora.bus.pump import DONE, EARLY
+from aurora.bus.pump import DONE, EARLY, Settled
 from aurora.bus.relay import Relay, move_batch
 from aurora.bus.worker import Worker, _Settler
 from aurora.errors import Invalid, Unavailable
@@ -28,6 +28,7 @@ from tests.aurora.bus.scene import (
     pending,
     publish,
     relay_turn,
+    settled,
 )
 from tests.cast import ADMIN
 from tests.waiting import until
@@ -53,17 +54,14 @@ class Hands:
     def __init__(self) -> None:
         self.consumer, self.entries = dead_consumer(InOrder.group)
 
-    def settle(self, entry: Entry, worker: Worker | None = None):
-        return self._settler(worker or InOrder()).settle(entry)
+    def settle(self, entry: Entry, worker: Worker | None = None) -> Settled:
+        return settled(worker or InOrder(), self.consumer, entry)
 
-    def settle_together(self, *entries: Entry):
-        return self._settler(InOrderTogether()).settle_together(entries)
+    def settle_together(self, *entries: Entry, worker: Worker | None = None) -> list[Settled]:
+        return _Settler(worker or InOrderTogether(), self.consumer, threading.Event()).settle_together(entries)
 
     def acknowledge(self, *entries: Entry) -> None:
         self.consumer.acknowledge([entry.entry_id for entry in entries])
-
-    def _settler(self, worker):
-        return _Settler(worker, self.consumer, threading.Event())
 
 
 @pytest.fixture
@@ -346,9 +344,9 @@ def test_when_one_of_many_fails_those_after_it_wait(given):
                 raise RuntimeError("not now")
             super().handle(message)
 
-    settled = _Settler(FailingOnce(), hands.consumer, threading.Event()).settle_together(hands.entries)
-    assert [one.is_done for one in settled] == [False, False, True, True]
-    assert settled[1] is EARLY
+    ends = hands.settle_together(*hands.entries, worker=FailingOnce())
+    assert [one.is_done for one in ends] == [False, False, True, True]
+    assert ends[1] is EARLY
     assert not effects_in_order("a")
 
 
@@ -418,9 +416,14 @@ def test_what_waits_is_handed_back_at_a_stop(given, start, redis_client, setting
     settings.BUS_CLAIM_SECONDS = 30
     hands = given("a", "a")
     hands.consumer.hand_back(hands.entries[1:])
-    worker, is_looked_at = InOrder(), threading.Event()
-    worker.concerns = lambda _message: is_looked_at.set() or True
-    running = start(worker)
+    is_looked_at = threading.Event()
+
+    class Looking(InOrder):
+        def concerns(self, _message):
+            is_looked_at.set()
+            return True
+
+    running = start(Looking())
     is_looked_at.wait(60)
     running.stop()
     first, second = pending(redis_client)

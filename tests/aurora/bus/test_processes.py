@@ -7,8 +7,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from io import StringIO
 from urllib.parse import quote
 
@@ -20,17 +20,27 @@ from django.db import connection, transaction
 from aurora.bus import outbox, registry
 from aurora.bus.relay import Relay
 from aurora.management.commands import work
-from aurora.models import AuditEntry, OutboxEvent
+from aurora.models import AuditEntry, DeadLetter, OutboxEvent
 from tests.aurora.bus.conftest import CLAIM_SECONDS, registered
-from tests.aurora.bus.scene import STREAM, TYPE, announce, effects, is_finished, published
+from tests.aurora.bus.scene import (
+    STREAM,
+    TYPE,
+    Stumbling,
+    announce,
+    announce_things,
+    effects,
+    effects_in_order,
+    is_finished,
+    published,
+)
 from tests.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @contextmanager
-def _process(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """A Python process on the test's own servers; killed at the end if it still runs."""
+def _process(*arguments: str, environment: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
+    """A Python process on the test's own servers; killed at the end if it still runs, with those it began."""
     parameters = connection.get_connection_params()
     process = subprocess.Popen(
         [sys.executable, *arguments],
@@ -41,15 +51,18 @@ def _process(*arguments: str) -> Iterator[subprocess.Popen[str]]:
             "DATABASE_URL": f"postgresql://{parameters['user']}@/{parameters['dbname']}"
             f"?host={quote(parameters['host'], safe='')}",
             "AURORA_BUS_CLAIM_SECONDS": str(CLAIM_SECONDS * 2),
-        },
+        }
+        | dict(environment or {}),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,
     )
     try:
         yield process
     finally:
-        process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
 
 
@@ -67,6 +80,32 @@ def test_2000_events_have_one_effect_each_although_a_worker_is_killed(start, red
         victim.kill()
         until(lambda: not OutboxEvent.objects.exists() and is_finished(redis_client), seconds=180)
     assert effects() == {str(event.id): 1 for event in events}
+
+
+def test_each_things_events_are_handled_in_their_order_by_eight_workers_of_which_three_are_killed(
+    start, redis_client, monkeypatch
+):
+    """Each of them fails now and then. What fails comes again until it succeeds, so nothing is buried."""
+    monkeypatch.setattr(registry, "_factories", {"stumbling": Stumbling})
+    things = [str(number) for number in range(40)]
+    announced = announce_things(*things * 25)
+    start(Relay())
+    program = ["-m", "tests.aurora.bus.effect_worker", "stumbling", "8"]
+    with _process(*program, environment={"AURORA_BUS_MAX_DELIVERIES": "1000"}) as first:
+        assert first.stdout
+        workers = [int(pid) for pid in first.stdout.readline().split()]
+        for victim, handled in zip(workers, (150, 400, 650), strict=False):
+            _until_handled(handled)
+            os.kill(victim, signal.SIGKILL)
+        _until_handled(1_000)
+        until(lambda: is_finished(redis_client))
+    for place, thing in enumerate(things):
+        assert effects_in_order(thing) == announced[place :: len(things)]
+    assert not DeadLetter.objects.exists()
+
+
+def _until_handled(count: int) -> None:
+    until(lambda: sum(effects().values()) >= count, seconds=180)
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
