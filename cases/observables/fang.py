@@ -14,6 +14,7 @@ _AT = re.compile(r" ?[\[({](?:@| ?(?:at|arroba) ?)[\])}] ?", re.IGNORECASE)
 _COLON = re.compile(r"[\[({](:(?://)?)[\])}]")
 _SLASHES = re.compile(r"(?<=:)[\[({](//?)[\])}]|[\[({](/)[\])}]")
 _SCHEME = re.compile(r"(?<![a-z0-9])(?:(h)(?:xx|tx|xt|\*\*|__)p(s?)|(f)xp(s?))(?=://)", re.IGNORECASE)
+_UNREADABLE = {"http": "hxxp", "https": "hxxps", "ftp": "fxp", "ftps": "fxps"}
 _MARKS = re.compile(r"[\[({]|xp|ht?\*|h__|htx", re.IGNORECASE)
 
 
@@ -63,8 +64,7 @@ def _defang_url(value: str) -> str:
     scheme, _, rest = value.partition("://")
     end = min((at for at in map(rest.find, "/?#") if at >= 0), default=len(rest))
     userinfo, at, host = rest[:end].rpartition("@")
-    scheme = re.sub("^http", "hxxp", re.sub("^ftp", "fxp", scheme))
-    return f"{scheme}://{userinfo}{at}{_bare(host)}{rest[end:]}"
+    return f"{_UNREADABLE.get(scheme, scheme)}://{userinfo}{at}{_bare(host)}{rest[end:]}"
 
 
 def _bare(host: str) -> str:

@@ -46,6 +46,7 @@ def test_text_that_is_not_defanged_stays_as_it_is(text):
         ("email", "bob.b@a.example", "bob.b[at]a[.]example"),
         ("url", "https://a.example/x.php?u=b.example", "hxxps://a[.]example/x.php?u=b.example"),
         ("url", "ftp://u@[2001:db8::1]:2121/", "fxp://u@[2001[:]db8[:][:]1]:2121/"),
+        ("url", "http+unix://a.example/", "http+unix://a[.]example/"),
         ("hash_md5", "a" * 32, "a" * 32),
         ("file_path", "/tmp/a.sh", "/tmp/a.sh"),
     ],
@@ -66,9 +67,9 @@ domains = st.builds("{}.{}.example".format, labels, labels)
 paths = st.text(alphabet="abc/.-?=&#@[]():", max_size=20)
 
 
-@given(domains, paths)
-def test_a_url_shown_defanged_reads_back_as_itself(host, path):
-    url = canonical("url", f"https://{host}/{path}".strip())
+@given(st.from_regex(r"(https?|ftps?|ssh)[a-z.+]{0,2}", fullmatch=True), domains, paths)
+def test_a_url_shown_defanged_reads_back_as_itself(scheme, host, path):
+    url = canonical("url", f"{scheme}://{host}/{path}".strip())
     assert canonical("url", defang(url.value, "url")) == url
 
 
