@@ -47,7 +47,10 @@ def entries(body: bytes) -> Iterator[Entry]:
 
 
 def _cells(line: str, delimiter: str) -> Sequence[str]:
-    return next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])
+    try:
+        return next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])
+    except csv.Error:  # a cell of more than 128 KiB: nothing that could be read, nor stored
+        return [line]
 
 
 def _entry(index: int, row: Mapping[str, str]) -> Entry:

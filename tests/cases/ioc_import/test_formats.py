@@ -75,6 +75,13 @@ def test_a_line_that_cannot_be_read_says_why_and_stops_no_other(line, reason):
     assert good.observable == ("ip", "198.51.100.7")
 
 
+@pytest.mark.parametrize("header", ["", "value,type\n"])
+def test_a_line_of_any_length_that_is_no_value_stops_no_other(header):
+    huge, known = entries(f"{header}{'a' * 200_000}\n203.0.113.7\n")
+    assert huge.error
+    assert known.observable == ("ip", "203.0.113.7")
+
+
 def test_a_quoted_cell_may_hold_the_delimiter():
     assert told('value,comment\n"https://evil.example/?a=1,2","x"') == [("url", "https://evil.example/?a=1,2")]
 
