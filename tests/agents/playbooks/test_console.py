@@ -266,6 +266,16 @@ def test_settings_are_changed_by_who_manages_connectors_and_by_nobody_else():
     assert 'role="alert"' in text_of(signed_in("operator").post(_edit_page(row), wrong))
 
 
+def test_what_is_told_of_a_field_is_told_to_those_who_hear_the_page():
+    page = _edit_page(_connector("webhook"))
+    for shown in (signed_in("operator").get(page), signed_in("operator").post(page, {"settings.url": "nowhere"})):
+        named = {name for names in re.findall(r'aria-describedby="([^"]+)"', text_of(shown)) for name in names.split()}
+        ids = re.findall(r'id="([^"]+)"', text_of(shown))
+        assert named <= set(ids)
+        assert {"id_priority_helptext", "id_settings.secret_helptext"} <= named
+    assert {"id_actions_error", "id_priority_error"} <= named
+
+
 @pytest.mark.parametrize("kind", ConnectorKind.values)
 def test_each_kind_of_connector_has_its_form(kind):
     assert f'value="{kind}"' in text_of(signed_in("operator").get("/admin/agents/connector/add/", {"kind": kind}))
