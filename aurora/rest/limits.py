@@ -46,11 +46,11 @@ def spend_if_guess(request: HttpRequest, error: Denied) -> Decision | None:
     return spend(request, (CREDENTIALS,), None) if error.is_guess else None
 
 
-def require_room(decision: Decision) -> None:
+def require_room(decision: Decision, *, is_intake: bool = False) -> None:
     """Raises RateLimited when the call was refused; for intake Unavailable: senders such as Alertmanager repeat a 503 and drop on a 429."""
     if decision.allowed:
         return
-    if any(standing.policy.name == INGEST for standing in decision.standings):
+    if is_intake:
         sentence = f"Ingest is overloaded. Try again in {decision.retry_after} seconds."
         raise Unavailable(sentence, retry_after=decision.retry_after)
     raise RateLimited(refusal_sentence(decision), retry_after=decision.retry_after)

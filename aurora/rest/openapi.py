@@ -111,8 +111,9 @@ class ContractSchema(AutoSchema):
 
     def _errors(self, call: Call) -> set[int]:
         """What this call may end in: by its declarations, and by what every request passes."""
-        # 429 of intake as well, which sheds load with 503: whoever tries keys there is no sender that has to come again.
-        found = {400, 405, 408, 413, 415, 429, 500, 503, *call.errors}
+        found = {400, 405, 408, 413, 415, 500, 503, *call.errors}
+        if self.view.limits.get(self.method, ("general",)) != ("ingest",):
+            found.add(429)
         if self._needs != PUBLIC:
             found |= {401} if self._needs == SIGNED_IN and self.method == "GET" else {401, 403}
         if "{" in self.path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
@@ -143,20 +143,23 @@ class ApiView(APIView):
                 availability.database.require_writable()
 
     def perform_authentication(self, request: Request) -> None:
-        """DRF's. A wrong token or key counts against its address. Raises RateLimited instead of Denied when there were too many."""
+        """DRF's. A wrong token or key counts against its address. Raises RateLimited or Unavailable instead of Denied when there were too many."""
         try:
             super().perform_authentication(request)
         except Denied as error:
             self._decision = limits.spend_if_guess(request._request, error)
             if self._decision is not None:
-                limits.require_room(self._decision)
+                limits.require_room(self._decision, is_intake=limits.INGEST in self._quotas())
             raise
 
     def check_throttles(self, request: Request) -> None:
         """DRF's place for quotas, after identity and permission: spends what the call costs. Raises RateLimited, Unavailable."""
-        names = self.limits.get(request.method or "", ("general",))
+        names = self._quotas()
         self._decision = limits.spend(request._request, names, request.user)
-        limits.require_room(self._decision)
+        limits.require_room(self._decision, is_intake=limits.INGEST in names)
+
+    def _quotas(self) -> Sequence[str]:
+        return self.limits.get(self.request.method or "", ("general",))
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         if source.current() == source.DEMO and isinstance(response, Response) and response.status_code < 400:

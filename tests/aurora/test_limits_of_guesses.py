@@ -66,7 +66,8 @@ def test_tokens_and_keys_are_guessed_at_from_one_quota():
 def test_intake_is_no_way_around():
     client = ApiClient(REMOTE_ADDR="203.0.113.9")
     answers = [client.call("POST", "/ingest/generic", {"title": "t"}, **WRONG_KEY) for _ in range(QUOTA + 1)]
-    assert [answer.status_code for answer in answers] == [401] * QUOTA + [429]
+    assert [answer.status_code for answer in answers] == [401] * QUOTA + [503], "senders drop on a 429"
+    assert answers[-1].headers["Retry-After"]
 
 
 def test_a_good_credential_from_the_same_address_is_let_in(settings):

@@ -133,8 +133,8 @@ def test_the_errors_tell_the_headers_of_the_contract(status, header):
     assert header in _response(operation, status)["headers"]
 
 
-def test_intake_promises_503_to_who_sends_too_much_and_429_to_who_tries_keys():
-    assert {"429", "503"} <= document()["paths"]["/api/v1/ingest/{source}"]["post"]["responses"].keys()
+def test_a_quota_that_is_shed_with_503_promises_no_429():
+    assert "429" not in document()["paths"]["/api/v1/ingest/{source}"]["post"]["responses"]
 
 
 def test_every_error_has_exactly_the_key_detail():
