@@ -10,6 +10,7 @@ of the query, if it is there.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from enum import Enum
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
@@ -50,7 +51,10 @@ class Location:
 
 def parse(url: str) -> Location:
     """Raises ValueError, naming what is wrong but no password."""
-    parts = urlsplit(url)
+    head, _, rest = url.partition("://")
+    authority = re.split("[/?#]", rest, maxsplit=1)[0]
+    # Several hosts, one of them in brackets, are none to `urlsplit` of newer Pythons.
+    parts = urlsplit(f"{head}://{rest.removeprefix(authority)}")
     scheme, _, variety = parts.scheme.partition("+")
     if (
         variety not in ("", "sentinel", "cluster")
@@ -61,7 +65,7 @@ def parse(url: str) -> Location:
     if not variety:
         return Location(Kind.SERVER, url, _database(parts))
     names = [unquote(name) for name in parts.path.strip("/").split("/") if name]
-    userinfo, _, hosts = parts.netloc.rpartition("@")
+    userinfo, _, hosts = authority.rpartition("@")
     username, _, password = userinfo.partition(":")
     shared = Location(
         Kind(variety),
