@@ -113,6 +113,22 @@ def test_the_inbox_fills_and_empties_without_a_reload(
         assert page.evaluate(SAME_PAGE) is True
 
 
+def test_who_walks_through_the_inbox_by_keyboard_stays_where_they_are(
+    group: RunningGroup, browser: Browser, api: httpx.Client, lea: str, careful: dict[str, Any]
+):
+    def ask(address: str) -> None:
+        about = {"alert_id": _alert(api, address)["id"]}
+        api.post(f"/playbooks/{careful['id']}/execute", json=about).raise_for_status()
+
+    ask("198.51.100.82")
+    with _page(browser, group, lea) as page:
+        page.goto("/admin/agents/approval/?status__exact=pending")
+        page.get_by_role("link", name=re.compile(re.escape("198[.]51[.]100[.]82"))).focus()
+        ask("198.51.100.83")
+        expect(page.locator("#changelist").get_by_text("198[.]51[.]100[.]83")).to_be_visible()
+        expect(page.get_by_role("link", name=re.compile(re.escape("198[.]51[.]100[.]82")))).to_be_focused()
+
+
 def test_the_sidebars_count_of_approvals_moves_on_every_page(
     group: RunningGroup, browser: Browser, api: httpx.Client, lea: str, careful: dict[str, Any]
 ):

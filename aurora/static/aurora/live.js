@@ -14,6 +14,15 @@ function keepOpen(before, after) {
   for (const node of after.querySelectorAll("details[data-key]")) node.open = opened.has(node.dataset.key);
 }
 
+// Whoever walks through the page by keyboard goes on from where they are, if that is still there.
+const REACHED = "a[href], button, summary, select, textarea, input:not([type=hidden])";
+
+function nameOf(node) {
+  const text = node.matches("button, summary") ? node.textContent.trim() : "";
+  const row = node.type === "checkbox" ? node.value : node.closest("[data-key]")?.dataset.key;
+  return node.getAttribute("href") ?? [node.getAttribute("formaction") ?? node.form?.getAttribute("action"), node.name, row, text].join("\n");
+}
+
 // `take` is given the document that was fetched; `signedOut` is called when the answer was the page on which one signs in.
 function follow({ address, concerns, take, signedOut }) {
   let timer = null;
@@ -65,7 +74,11 @@ addEventListener("DOMContentLoaded", () => {
         if (!present || !after || isInUse(present)) return;
         const next = document.importNode(after, true);
         keepOpen(present, next);
+        const focused = present.contains(document.activeElement) && nameOf(document.activeElement);
         present.replaceWith(next);
+        if (!focused) return;
+        const place = [...next.querySelectorAll(REACHED)].find((node) => nameOf(node) === focused);
+        requestAnimationFrame(() => place?.focus({ preventScroll: true })); // until then parts of unfold's are cloaked, and take no focus
       },
       signedOut: () => location.reload(), // the page itself leads to where one signs in
     });
