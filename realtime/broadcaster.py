@@ -98,13 +98,13 @@ class Broadcaster:
             await client.leave()
             raise
         if not self._has_redis and MODE_CHANGED in client.types:
-            client.offer(word(MODE_CHANGED, feed.position, {"is_bus_available": False}))
+            client.offer(word(MODE_CHANGED, feed.place_of(client), {"is_bus_available": False}))
         return client
 
     def greet(self, client: Client) -> None:
         """Sends another `hello`, behind all that waits for the client."""
         feed = self._feeds[client.channel]
-        client.offer(hello(feed.channel, client.after or feed.position))
+        client.offer(hello(feed.channel, feed.place_of(client)))
 
     async def settle(self) -> None:
         """After a client has left: waits until the reader has ended, if that was the last one."""

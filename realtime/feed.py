@@ -48,9 +48,12 @@ class Feed:
             return
         message = word(kind, self.position, data)
         for client in tuple(self.clients):
-            # The id of a resumed client that is ahead of this process must not be led back.
             if kind in client.types:
-                client.offer(message if client.after is None else word(kind, client.after, data))
+                client.offer(message if client.after is None else word(kind, self.place_of(client), data))
+
+    def place_of(self, client: Client) -> Position | None:
+        """Where the client stands once it has had what was offered to it. One that was ahead of this process is not led back."""
+        return self.position if client.after is None else furthest(self._known(), client.after)
 
     def publish(self, frame: Frame, *, is_alone: bool = False) -> None:
         """Hands a frame to everyone who may see it. A client that is dropped meanwhile changes nothing for the others. `is_alone` when no other

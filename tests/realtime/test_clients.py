@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
 
 from realtime import clients
+from realtime.broadcaster import Broadcaster
 from realtime.clients import Client
 from realtime.feed import Feed
 from realtime.messages import CHANNELS, Frame, Gap, hello
@@ -310,4 +312,22 @@ async def test_a_client_ahead_of_this_process_gets_nothing_twice_and_no_id_leads
         frame(4).message(((4, 0), (7, 0)))["text"],
         frame(5).message(((5, 0), (7, 0)))["text"],
     ]
+    await client.leave()
+
+
+async def test_no_greeting_leads_such_a_client_back(feed, redis_client, monkeypatch):
+    client = Client("alerts", Transport().send, frozenset(ALERTS.types), feed.clients.discard)
+    reached = ((3, 0), (7, 0))
+    feed.resume(client, hello(ALERTS, reached), [], reached, reached)
+    offered: list[Any] = []
+    monkeypatch.setattr(client, "offer", lambda message: offered.append(json.loads(message["text"])["id"]))
+    greeter = Broadcaster(asyncio.get_running_loop())
+    monkeypatch.setitem(greeter._feeds, "alerts", feed)
+    for number in range(1, 5):
+        feed.publish(frame(number))
+    greeter.greet(client)
+    feed.pass_over(1, (7, 0))
+    feed.publish(frame(5))
+    greeter.greet(client)
+    assert offered == ["4-0_7-0", "4-0_7-0", "5-0_7-0", "5-0_7-0"]
     await client.leave()
