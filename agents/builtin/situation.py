@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from agents.builtin import assets, killchain, previous
 from agents.builtin.contract import Task
@@ -67,7 +66,7 @@ class Situation:
             return value.partition("@")[2] in domains
         if ioc.type not in (IocType.DOMAIN, IocType.URL):
             return False
-        host = (urlsplit(value).hostname or "") if ioc.type == IocType.URL else value
+        host = observables.host_of(value) if ioc.type == IocType.URL else value
         return host in self.scope.assets or any(host == name or host.endswith(f".{name}") for name in domains)
 
     def hostile(self) -> list[tuple[Reputation, str]]:

@@ -24,7 +24,7 @@ from typing import Any, Final
 from aurora.errors import Invalid
 from cases.observables.fang import refang
 from cases.observables.lookalikes import is_code, is_file_name
-from cases.observables.values import HASH_OF_LENGTH, Observable, canonical, is_internal_ip
+from cases.observables.values import HASH_OF_LENGTH, Observable, canonical, host_of, is_internal_ip
 
 MAX_TEXT: Final = 65_536
 """Characters looked at; what follows them is not searched."""
@@ -100,7 +100,7 @@ def _observables(match: re.Match[str], original: str) -> Iterator[Observable]:
 def _url(token: str) -> Iterator[Observable]:
     for observable in _canonical("url", _trimmed(token)):
         yield observable
-        host = _host(observable.value)
+        host = host_of(observable.value)
         for ioc_type in ("ip", "domain"):
             yield from (named for named in _canonical(ioc_type, host) if not _is_own(named))
 
@@ -113,11 +113,6 @@ def _trimmed(token: str) -> str:
             break
         token = token[:-1]
     return token
-
-
-def _host(url: str) -> str:
-    authority = url.partition("://")[2].partition("/")[0].rpartition("@")[2]
-    return authority[1:].partition("]")[0] if authority[:1] == "[" else authority.partition(":")[0]
 
 
 def _domain(match: re.Match[str], *, was_defanged: bool) -> Iterator[Observable]:

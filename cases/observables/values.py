@@ -132,6 +132,12 @@ def classify(value: str) -> Observable | None:
     return None
 
 
+def host_of(url: str) -> str:
+    """The host of a URL in its stored form. `urlsplit` is no way to it: it breaks at what may stand before an `@` (`http://a[b@evil.example/`)."""
+    authority = url.partition("://")[2].partition("/")[0].rpartition("@")[2]
+    return authority[1:].partition("]")[0] if authority[:1] == "[" else authority.partition(":")[0]
+
+
 def is_internal_ip(value: str) -> bool:
     """Whether the address is one's own or nobody's: private, loopback, link-local, shared, multicast, …
 

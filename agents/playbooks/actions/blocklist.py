@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
@@ -17,7 +16,7 @@ from agents.playbooks.models import BlocklistEntry, Connector
 from agents.playbooks.states import BlockType, ConnectorKind
 from aurora.addresses import address_or_none, is_within, network_or_none
 from aurora.errors import Invalid
-from cases.observables import Observable, classify, is_internal_ip, is_public_resolver
+from cases.observables import Observable, classify, host_of, is_internal_ip, is_public_resolver
 
 SERVES = frozenset({"block_ip"})
 SECRETS: frozenset[str] = frozenset()
@@ -114,10 +113,7 @@ def _may_be_blocked(one: Observable, protected: Iterable[str]) -> bool:
 
 def _host_of(value: str) -> str:
     """Of an address of the web the host; anything else is one."""
-    try:
-        return (urlsplit(value).hostname or "") if "://" in value else value.lower()
-    except ValueError:
-        return ""
+    return host_of(value) if "://" in value else value.lower()
 
 
 def _is_protected(host: str, protected: Iterable[str]) -> bool:

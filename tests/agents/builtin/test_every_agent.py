@@ -137,7 +137,7 @@ def test_hostile_text_in_an_alert_breaks_no_agent(agent_type):
         users=["'; DROP TABLE cases_alert; --"],
         mitre_techniques=["T9999", "T1071.999"],
         metadata={"src_ip": ["a"], "dest_ip": {"b": 1}, "bytes_toserver": "many", "action": 7, "process_name": None},
-        iocs=[("user_agent", "{}%s<b>"), ("domain", "evil.example")],
+        iocs=[("user_agent", "{}%s<b>"), ("domain", "evil.example"), ("url", "http://a[b@evil.example/")],
     )
     answer = ask(agent_type, alert=alert)
     assert "\x1b" not in answer.summary

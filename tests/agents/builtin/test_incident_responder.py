@@ -213,7 +213,15 @@ def test_a_controller_of_a_plant_is_quarantined_with_an_approval_and_verified_wi
 
 
 @pytest.mark.parametrize(
-    "value", ["8.8.8.8", "10.0.0.53", "mail.corp.example", "http://web-01.corp.example/a", "files.corp.example"]
+    "value",
+    [
+        "8.8.8.8",
+        "10.0.0.53",
+        "mail.corp.example",
+        "http://web-01.corp.example/a",
+        "http://a[b@web-01.corp.example/",
+        "files.corp.example",
+    ],
 )
 def test_what_is_ours_or_everybodys_is_not_blocked(value):
     alert = make_alert(

@@ -152,6 +152,7 @@ def _protect() -> None:
     [
         *("corp.example", "MAIL.corp.example", "https://www.corp.example/a", "203.0.113.9", "http://203.0.113.9/x"),
         *("2001:db8::7", "https://[2001:db8::7]/", "http://10.0.0.5/x"),
+        *("http://a[b@corp.example/", "http://\u2100@www.corp.example/"),
     ],
 )
 def test_what_is_protected_is_not_blocked_whoever_names_it(target):
