@@ -81,7 +81,11 @@ def require_success(status: int, body: bytes) -> None:
 
 def allowed_address(host: str, port: int) -> Address:
     """The first address of a host that may be connected to. Raises Invalid when there is none, OSError when it cannot be resolved."""
-    found = [ipaddress.ip_address(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    try:
+        infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError:  # `a..example`, or a label longer than any may be: nobody was asked
+        raise Invalid(f"{host[:200]} is no name of a host") from None
+    found = [ipaddress.ip_address(info[4][0]) for info in infos]
     for address in found:
         if is_allowed(address):
             return address

@@ -288,6 +288,12 @@ def test_nothing_inside_is_reached_however_its_address_is_written(server, settin
     assert server.seen == []
 
 
+@pytest.mark.parametrize("host", ["a..example", f"{'a' * 64}.example"])
+def test_what_is_no_name_of_a_host_is_refused_and_no_fault_of_a_receiver(host):
+    with pytest.raises(Invalid, match="no name of a host"):
+        http.send("POST", f"https://{host}/", timeout=1)
+
+
 def test_an_allowed_ipv6_address_is_reached(settings):
     settings.CONNECTOR_NETWORKS = ["::1/128"]
     six = Server("::1")
