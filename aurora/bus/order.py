@@ -36,6 +36,8 @@ class Order:
 
     def __init__(self, stream: str, group: str, types: Collection[str]) -> None:
         self._stream, self._group = stream, group
+        self._turns: dict[str, int] = {}
+        """By aggregate a number whose turn has come: what is before it is finished for good, and need not be looked at again."""
         self._scope: dict[str, Any] = {"stream": stream, "group": group, "types": sorted(types)}
 
     def has_turn(self, entry: Entry) -> bool:
@@ -47,24 +49,37 @@ class Order:
                 log.debug("message_waits_its_turn", aggregate=aggregate, number=number)
                 return False
             finished += [row.id for row in rows]
+        self._note_turn(aggregate, number)
         return True
 
     def of_those_together(self, entries: Sequence[Entry]) -> list[Entry]:
         """Those that can be handled one after the other in one transaction, in their order; told by notes alone. Raises Django's DatabaseError."""
         placed = sorted(((*_place_in_aggregate(entry), entry) for entry in entries), key=lambda one: one[1])
-        ids = [UUID(streams.text_of(entry.fields, "id")) for *_, entry in placed]
+        first = {aggregate: number for aggregate, number, _ in reversed(placed) if number}
+        last = {aggregate: number for aggregate, number, _ in placed if number}
         parameters = self._scope | {
-            "ids": ids,
-            "aggregates": [aggregate for aggregate, *_ in placed],
-            "numbers": [number for _, number, _ in placed],
+            "ids": [UUID(streams.text_of(entry.fields, "id")) for *_, entry in placed],
+            "aggregates": list(last),
+            "froms": [self._turns.get(aggregate, 0) for aggregate in last],
+            "numbers": list(last.values()),
         }
         with connection.cursor() as cursor:
-            cursor.execute(_WAITING_FOR_OTHERS, parameters)
-            waiting = {place for (place,) in cursor.fetchall()}
-        return [entry for place, (*_, entry) in enumerate(placed, start=1) if place not in waiting]
+            cursor.execute(_FIRST_UNNOTED_OF_OTHERS, parameters)
+            unnoted: dict[str, int] = dict(cursor.fetchall())
+        for aggregate, number in first.items():
+            if number < unnoted.get(aggregate, number + 1):
+                self._note_turn(aggregate, number)
+        return [entry for aggregate, number, entry in placed if number <= unnoted.get(aggregate, number)]
+
+    def _note_turn(self, aggregate: str, number: int) -> None:
+        if len(self._turns) >= _MOST_TURNS:
+            self._turns.clear()
+        if number:
+            self._turns[aggregate] = max(number, self._turns.get(aggregate, 0))
 
     def _unnoted_before(self, aggregate: str, number: int, finished: Sequence[int]) -> list[_Row]:
-        parameters = self._scope | {"aggregate": aggregate, "number": number, "finished": list(finished)}
+        known = {"from": self._turns.get(aggregate, 0), "finished": list(finished)}
+        parameters = self._scope | known | {"aggregate": aggregate, "number": number}
         with connection.cursor() as cursor:
             cursor.execute(_UNNOTED_BEFORE, parameters)
             return [_Row(*row) for row in cursor.fetchall()]
@@ -114,6 +129,7 @@ def _place_in_aggregate(entry: Entry) -> tuple[str, int]:
 
 _MOST_DIGITS = 18
 _PAGE = 50
+_MOST_TURNS = 10_000
 _OURS = f"""
     stream = %(stream)s AND type = ANY(%(types)s) AND addressee IN ('', %(group)s)
     AND NOT EXISTS (
@@ -123,15 +139,24 @@ _OURS = f"""
 """
 _UNNOTED_BEFORE = f"""
     SELECT id, milliseconds, sequence, run FROM {PublishedEvent._meta.db_table} AS event
-    WHERE is_ordered AND aggregate = %(aggregate)s AND id < %(number)s AND id <> ALL(%(finished)s::bigint[]) AND {_OURS}
+    WHERE is_ordered AND aggregate = %(aggregate)s AND id >= %(from)s AND id < %(number)s
+        AND id <> ALL(%(finished)s::bigint[]) AND {_OURS}
     UNION ALL
     SELECT id, 0, 0, '' FROM {OutboxEvent._meta.db_table} AS event
     WHERE aggregate = %(aggregate)s AND id < %(number)s AND {_OURS}
     LIMIT {_PAGE}
 """
-_NOT_AMONG_THEM = f"aggregate = message.whose AND id < message.number AND event_id <> ALL(%(ids)s::uuid[]) AND {_OURS}"
-_WAITING_FOR_OTHERS = f"""
-    SELECT place FROM unnest(%(aggregates)s::text[], %(numbers)s::bigint[]) WITH ORDINALITY AS message (whose, number, place)
-    WHERE EXISTS (SELECT FROM {PublishedEvent._meta.db_table} AS event WHERE is_ordered AND {_NOT_AMONG_THEM})
-       OR EXISTS (SELECT FROM {OutboxEvent._meta.db_table} AS event WHERE {_NOT_AMONG_THEM})
+_OF_OTHERS = f"""
+    aggregate = asked.whose AND id >= asked.since AND id < asked.number AND event_id <> ALL(%(ids)s::uuid[]) AND {_OURS}
+"""
+_FIRST_UNNOTED_OF_OTHERS = f"""
+    WITH asked AS (
+        SELECT * FROM unnest(%(aggregates)s::text[], %(froms)s::bigint[], %(numbers)s::bigint[])
+            AS asked (whose, since, number)
+    )
+    SELECT aggregate, min(id) FROM (
+        SELECT aggregate, id FROM asked, {PublishedEvent._meta.db_table} AS event WHERE is_ordered AND {_OF_OTHERS}
+        UNION ALL
+        SELECT aggregate, id FROM asked, {OutboxEvent._meta.db_table} AS event WHERE {_OF_OTHERS}
+    ) AS unnoted GROUP BY aggregate
 """

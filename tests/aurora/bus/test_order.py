@@ -334,6 +334,33 @@ def test_together_only_those_are_handled_whose_turn_it_is(given):
     assert len(effects_in_order("a")) == 3
 
 
+def test_what_was_found_finished_is_not_looked_at_again(given):
+    """Else each message of a lively aggregate would look at all that are kept of it."""
+    hands = given(*["a"] * 4)
+    first, second, third, fourth = hands.entries
+    worker = _Settler(InOrder(), hands.consumer, threading.Event())
+    for entry in (first, second, third):
+        assert worker.settle(entry) is DONE
+    ProcessedEvent.objects.filter(event_id__in=[one.fields[b"id"].decode() for one in (first, second)]).delete()
+    assert worker.settle(fourth) is DONE, "the notes of the first two are asked for again"
+
+
+def test_what_failed_together_is_looked_at_again(given):
+    """Those in one transaction were in turn, and then it was undone."""
+    hands = given("a", "a", "a", "b")
+    first, second, third, other = hands.entries
+    ids = [entry.fields[b"id"].decode() for entry in hands.entries]
+
+    def fail(message):
+        if message.id == ids[1]:
+            raise RuntimeError("not now")
+
+    worker = _Settler(InOrderTogether(fail), hands.consumer, threading.Event())
+    assert [one.is_done for one in worker.settle_together([first, second, other])] == [True, False, True]
+    assert worker.settle_together([third, other]) == [EARLY, DONE]
+    assert effects_in_order("a") == ids[:1]
+
+
 def test_when_one_of_many_fails_those_after_it_wait(given):
     hands = given("a", "a", "b", "b")
     first = hands.entries[0]
