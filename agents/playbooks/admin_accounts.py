@@ -35,7 +35,7 @@ class DisabledAccountAdmin(RecordAdmin):
     record_icon = "person_off"
     record_nouns = ("account", "accounts")
     record_facts = ("dn", "attribute", "before", "created_at", "disabled_at", "enabled_at")
-    list_display = ("state", "dn", "directory", "disabled", "enabled")
+    list_display = ("state", "dn", "held_in", "disabled", "enabled")
     list_display_links = ("dn",)
     list_filter = (EnabledFilter,)
     list_select_related = ("connector",)
@@ -50,7 +50,7 @@ class DisabledAccountAdmin(RecordAdmin):
             **context,
             "facts": [
                 ("State", self.state(row)),
-                ("Directory", row.connector.name),
+                ("Directory", self.held_in(row)),
                 ("Run", run_link(row.key)),
                 *context["facts"],
             ],
@@ -65,8 +65,8 @@ class DisabledAccountAdmin(RecordAdmin):
         return widgets.badge("status", "partial", "Not shown as disabled")
 
     @admin.display(description="Directory", ordering="connector__name")
-    def directory(self, row: DisabledAccount) -> str:
-        return row.connector.name
+    def held_in(self, row: DisabledAccount) -> str:
+        return row.connector.name if row.connector else f"{row.directory} (connector removed)"
 
     @admin.display(description="Disabled", ordering="disabled_at")
     def disabled(self, row: DisabledAccount) -> SafeString:

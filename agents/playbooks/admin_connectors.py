@@ -32,6 +32,13 @@ def _tested(found: Mapping[str, Any]) -> tuple[bool, str]:
     return found["is_working"], f"{'It works' if found['is_working'] else 'It does not work'}: {found['detail']}"
 
 
+def _removed(left: int) -> tuple[bool, str]:
+    if not left:
+        return True, "Connector removed."
+    what = "account that it disabled is" if left == 1 else "accounts that it disabled are"
+    return True, f"Connector removed. {left} {what} still listed as disabled: enable them in the directory itself."
+
+
 def _switch(name: str, label: str, icon: str, *, wanted: bool) -> Button:
     return Button(
         name,
@@ -84,9 +91,9 @@ class ConnectorAdmin(MakingAdmin):
             lambda key, actor, _: connectors.remove(connector_id=key, actor=actor),
             icon="delete",
             tone="danger",
-            confirm="Its settings, its secrets and its log go. Steps that need it end as not configured.",
+            confirm="Its settings, its secrets and its log go. Steps that need it end as not configured. Accounts that it disabled stay listed.",
             is_for_many=False,
-            done="removed",
+            tells=_removed,
             leads_to=lambda _: reverse("admin:agents_connector_changelist"),
         ),
     )

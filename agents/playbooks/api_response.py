@@ -102,7 +102,7 @@ class ConnectorDetail(ApiView):
     calls = {
         "GET": Call(answers={200: answers.ConnectorAnswer}),
         "PATCH": Call(body=ConnectorPatch, answers={200: answers.ConnectorAnswer}, errors=(409,)),
-        "DELETE": Call(answers={204: None}),
+        "DELETE": Call(answers={204: None}, errors=(409,)),
     }
 
     def get(self, request: Request, connector_id: str) -> Response:

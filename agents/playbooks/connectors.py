@@ -18,7 +18,7 @@ from django.db import IntegrityError, close_old_connections, transaction
 from django.utils import timezone
 from pydantic import ValidationError
 
-from agents.playbooks import rows
+from agents.playbooks import disabled_accounts, rows
 from agents.playbooks.actions import KINDS
 from agents.playbooks.actions.contract import Order, Wired
 from agents.playbooks.actions.http import RefusedForNow
@@ -139,15 +139,20 @@ def reconfigure(*, connector_id: UUID, changes: Mapping[str, Any], actor: Actor,
     return row
 
 
-def remove(*, connector_id: UUID, actor: Actor) -> None:
-    """Raises Denied, Missing."""
+def remove(*, connector_id: UUID, actor: Actor) -> int:
+    """How many accounts it disabled that nobody has enabled again: they stay listed. Raises Denied, Missing; Conflict while a run may have to enable one."""
     actor.require("agents:manage")
     with transaction.atomic():
         row = Connector.objects.select_for_update().filter(pk=connector_id).first()
         if row is None:
             raise Missing
-        audit.record(actor, "connector.removed", row, before={"name": row.name, "kind": row.kind, **_told(row)})
+        left = disabled_accounts.outlive(row)
+        after = {"accounts_left_disabled": left} if left else {}
+        audit.record(
+            actor, "connector.removed", row, before={"name": row.name, "kind": row.kind, **_told(row)}, after=after
+        )
         row.delete()
+    return left
 
 
 def reset_breaker(*, connector_id: UUID, actor: Actor) -> Connector:

@@ -311,7 +311,15 @@ class DisabledAccount(models.Model):
     """An account of a directory that a step disables, and how it stood before: kept before it is changed, for an undo to go by."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    connector = models.ForeignKey(Connector, on_delete=models.CASCADE, related_name="disabled_accounts")
+    connector = models.ForeignKey(
+        Connector,
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="disabled_accounts",
+        help_text="Empty: it was removed, and whoever enables the account does it in the directory itself.",
+    )
+    directory = models.CharField(max_length=64, blank=True, help_text="The name of the connector, once it was removed.")
     key = models.CharField(max_length=64, help_text="The key of the step.")
     dn = models.TextField()
     attribute = models.CharField(max_length=64)
