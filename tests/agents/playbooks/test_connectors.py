@@ -480,10 +480,8 @@ def _open(connector: Connector) -> None:
 
 
 def test_a_worker_that_dies_as_it_probes_does_not_keep_its_steps_next_from_probing(recorder, settings):
-    settings.BREAKER_RESET_SECONDS, settings.BUS_CLAIM_SECONDS = (
-        0.01,
-        6.0,
-    )  # a lease that a busy machine does not outwait
+    # The latter is a lease that no busy machine outwaits.
+    settings.BREAKER_RESET_SECONDS, settings.BUS_CLAIM_SECONDS = 0.01, 6.0
     connector = Connector.objects.get(name="recorder")
     _open(connector)
     until(lambda: _is_admitted(connector))  # and never heard of again
