@@ -234,7 +234,7 @@ def _give_back(row: DisabledAccount, accounts: _Accounts) -> str:
 def _disabled_by_another(row: DisabledAccount) -> DisabledAccount | None:
     """A later step that wants the account disabled, or is just about to say so."""
     return (
-        DisabledAccount.objects.filter(connector_id=row.connector_id, dn=row.dn, attribute=row.attribute)
+        DisabledAccount.objects.filter(connector=row.connector, dn=row.dn, attribute=row.attribute)
         .filter(enabled_at=None, id__gt=row.id)
         .exclude(key=row.key)
         .order_by("id")
