@@ -90,6 +90,7 @@ def test_the_api_lists_what_is_blocked_and_lifts_it():
     entry, analyst = _blocked(), ApiClient("analyst")
     [listed] = analyst.call("GET", f"/blocklist?state=blocked&value={ADDRESS}").json()["items"]
     assert (listed["id"], listed["type"], listed["lifted_at"]) == (str(entry.id), "ip", None)
+    assert analyst.call("GET", "/blocklist?state=over").json()["items"] == []
     assert analyst.call("POST", f"/blocklist/{entry.id}/lift", {"reason": ""}).status_code == 400
     done = analyst.call("POST", f"/blocklist/{entry.id}/lift", {"reason": "ours"})
     assert (done.status_code, done.json()["lifted_because"]) == (200, "ours")

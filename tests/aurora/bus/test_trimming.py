@@ -123,6 +123,17 @@ def test_a_group_that_fails_shows_what_came_again(redis_client):
     assert (standing.pending, standing.redelivered) == (2, 1)
 
 
+def test_a_stream_that_was_short_meanwhile_is_not_cut_without_another_alarm(redis_client, entry_ids, settings, events):
+    settings.BUS_STREAM_CAP = ENTRIES + 50
+    redis_client.xgroup_create(STREAM, AlsoNoting.group, id="0")
+    trimming.trim(redis_client, STREAM)
+    settings.BUS_STREAM_CAP = ENTRIES * 2
+    trimming.trim(redis_client, STREAM)
+    settings.BUS_STREAM_CAP = ENTRIES - 50
+    assert trimming.trim(redis_client, STREAM) == 0
+    assert [line["cap"] for line in events("stream_nearly_full")] == [ENTRIES + 50, ENTRIES - 50]
+
+
 def test_standings_become_gauges(redis_client):
     publish(redis_client)
     dead_consumer()

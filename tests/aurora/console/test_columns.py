@@ -47,3 +47,9 @@ def test_a_list_is_still_sorted_by_such_a_column():
     upwards, downwards = (text_of(signed_in("admin").get(f"/admin/cases/ioc/?o={sign}{place}")) for sign in ("", "-"))
     assert upwards.index(">analyst<") < upwards.index(">zeek<")
     assert downwards.index(">zeek<") < downwards.index(">analyst<")
+
+
+def test_yes_and_no_are_signs():
+    shown = text_of(signed_in("admin").get("/admin/auth/user/"))
+    [cell] = re.findall(r'<td[^>]* data-label="Active">(.*?)</td>', shown, re.DOTALL)
+    assert "check_small" in cell
