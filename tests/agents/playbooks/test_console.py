@@ -468,3 +468,12 @@ def test_what_would_be_blocked_is_shown_defanged_and_a_host_as_it_is_named(recor
     assert "Isolate host: fs-01.corp.example" in inbox
     page = text_of(client.get(f"/admin/agents/approval/{Approval.objects.get(action='block_ip').pk}/change/"))
     assert "<dd>198[.]51[.]100[.]7</dd>" in page
+
+
+def test_on_a_cases_page_what_waits_for_somebody_stands_above_its_story(recorder):
+    execution = begin(write(ISOLATE), ANALYST)
+    shown = text_of(signed_in("analyst").get(f"/admin/cases/case/{execution.case_id}/change/"))
+    assert shown.index('class="au-main"') < shown.index("Playbook runs")
+    work_off()
+    shown = text_of(signed_in("analyst").get(f"/admin/cases/case/{execution.case_id}/change/"))
+    assert shown.index("Waits for approval") < shown.index('class="au-main"')

@@ -457,3 +457,18 @@ def test_an_account_among_the_assets_is_no_host_to_be_isolated(recorder):
     known = begin(Playbook.objects.get(name="malware_response"), ANALYST, case_id=case.id).facts["alert"]
     assert sorted(known["hosts"]) == ["10.0.0.7", "ws-12"]
     assert sorted(known["users"]) == ["j.doe", "kim", "svc@corp.example"]
+
+
+def test_the_trail_tells_how_things_stood_before_somebody_took_a_hand():
+    book = write(block())
+    execution = begin(book, ANALYST)
+    executions.pause(execution_id=execution.id, actor=ANALYST)
+    executions.resume(execution_id=execution.id, actor=ANALYST)
+    executions.cancel(execution_id=execution.id, actor=ANALYST)
+    authoring.edit_playbook(playbook_id=book.id, changes={"enabled": False}, actor=ANALYST)
+    entries = AuditEntry.objects.filter(target_id__in=[str(execution.id), str(book.id)]).order_by("id")
+    told = {entry.action: (entry.before, entry.after) for entry in entries}
+    assert told["execution.paused"] == ({"is_paused": False}, {"is_paused": True})
+    assert told["execution.resumed"] == ({"is_paused": True}, {"is_paused": False})
+    assert told["execution.cancelled"] == ({"status": "queued"}, {"rollback": False})
+    assert told["playbook.disabled"] == ({"enabled": True}, {"enabled": False})
