@@ -31,6 +31,8 @@ TEXT_LIMIT = 100_000
 DEPTH_LIMIT = 32
 EXACT_INTEGERS = 1 << 53
 """A2A's data are protobuf values, whose numbers are doubles: whole ones below this were integers."""
+LARGEST_INTEGER = 1 << 63
+"""jsonb writes `1e30` out as a whole number, and none of more than 64 bits goes into our answers: as text it stays readable."""
 
 _OUTPUT: TypeAdapter[Output] = TypeAdapter(Output)
 
@@ -147,7 +149,9 @@ def _text(parts: Sequence[Part]) -> str:
     return storable("\n".join(get_text_parts(parts)).strip(), TEXT_LIMIT)
 
 
-def _number(value: float) -> float | int | None:
+def _number(value: float) -> float | int | str | None:
     if not math.isfinite(value):
         return None
+    if abs(value) >= LARGEST_INTEGER:
+        return str(value)
     return int(value) if value.is_integer() and abs(value) < EXACT_INTEGERS else value

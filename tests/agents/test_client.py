@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
+import orjson
 import pytest
 from opentelemetry import trace
 from starlette.applications import Starlette
@@ -20,6 +21,7 @@ from aurora.errors import AuroraError, Conflict, Invalid, RateLimited
 from aurora.ids import new_id
 from aurora.observability.tracing import span
 from tests.agents.serving import ForeignExecutor, foreign, self_signed, serving
+from tests.factories import make_alert
 from tests.names import unresolved
 
 CARD = "/.well-known/agent-card.json"
@@ -219,6 +221,13 @@ def test_an_envelope_survives_the_way_there():
     found = envelope.task_of(envelope.message_of(task), agent_type="threat_hunter")
     assert found.earlier == {"threat_intel": {"confidence": 0.5, "n": 3, "x": ["\ufffda"]}}
     assert isinstance(found.earlier["threat_intel"]["n"], int)
+
+
+@pytest.mark.parametrize("number", [1e30, -1e30, 2.0**63, 1e300, 1e18, 0.1, float("inf"), float("nan")])
+def test_a_number_of_an_agents_can_be_kept_and_shown_again(db, number):
+    kept = make_alert(metadata=envelope.cleaned({"n": number}))
+    kept.refresh_from_db()
+    orjson.dumps(kept.metadata)
 
 
 def test_a_task_for_another_agent_is_refused():

@@ -19,7 +19,7 @@ from agents.playbooks.actions.contract import ConnectorSettings, HttpUrl, Order,
 from agents.playbooks.catalog import ACTIONS
 from agents.playbooks.models import Delivery
 from aurora.errors import AuroraError
-from aurora.texts import storable
+from aurora.texts import require_storable, storable
 
 SERVES = frozenset(ACTIONS)
 SECRETS = frozenset({"secret"})
@@ -89,8 +89,9 @@ def signature(secret: str, timestamp: str, event_id: str, body: str) -> str:
 
 
 def _object_in(answer: bytes) -> dict[str, Any] | None:
+    """None for what is none, or could not be kept: PostgreSQL holds no NUL, and gives back `1e30` as a number that no answer of ours takes."""
     try:
-        found = orjson.loads(answer[:16_384])
-    except orjson.JSONDecodeError:
+        found = require_storable(orjson.loads(answer[:16_384]))
+    except ValueError:
         return None
-    return found if isinstance(found, dict) and b"\\u0000" not in answer else None
+    return found if isinstance(found, dict) else None

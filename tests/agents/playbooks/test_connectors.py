@@ -127,6 +127,12 @@ def test_what_may_pass_is_tried_again_and_what_stays_wrong_is_not(server, status
     assert Delivery.objects.filter(status=status, event_id="key-1").count() == attempts
 
 
+@pytest.mark.parametrize("answer", [{"n": 1e30}, {"text": "a\0b"}, ["no", "object"]])
+def test_what_a_receiver_answers_that_could_not_be_shown_is_not_kept(server, answer):
+    server.answers["/hook"] = (200, answer)
+    assert _act(_webhook(server), _order()).result == {"connector": "edr"}
+
+
 def test_a_connector_that_fails_again_and_again_is_left_alone(server):
     server.answers["/hook"] = (503, {})
     connector = _webhook(server)
