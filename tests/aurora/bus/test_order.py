@@ -6,6 +6,7 @@ import logging
 import threading
 
 import pytest
+from django.db import connection
 
 from aurora.bus import dead_letters, keeping, metrics, parking, postgres, registry
 from aurora.bus.groups import Entry
@@ -390,6 +391,16 @@ def test_what_only_waits_is_neither_counted_nor_logged(given, redis_client, capl
     assert pending(redis_client)[1]["times_delivered"] == before
     assert not caplog.records
     assert not DeadLetter.objects.exists()
+
+
+def test_an_outage_of_postgresql_while_the_turn_is_asked_for_is_waited_out(given, session, events):
+    hands = given("a")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        session.execute("SELECT pg_terminate_backend(%s)", cursor.fetchone())
+    assert hands.settle(hands.entries[0]) is DONE
+    assert not events("message_failed")
+    assert not events("message_postponed")
 
 
 def test_the_later_ones_follow_at_once_when_what_held_them_up_succeeds(start, redis_client, events):
