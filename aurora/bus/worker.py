@@ -185,7 +185,7 @@ class _Settler:
     def _settle(self, entry: Entry) -> Settled:
         try:
             # Before it begins: what only waits its turn beside one that kills its handlers is not to be buried with it.
-            if self._is_early(entry):
+            if self._order and self._is_early(entry, self._order):
                 return EARLY
         except Exception as error:  # noqa: BLE001 - as below
             _log_failure(error)
@@ -227,10 +227,8 @@ class _Settler:
         self._took.extend(took)
         return {entry.entry_id for entry, _ in deliveries}
 
-    def _is_early(self, entry: Entry) -> bool:
-        if not self._order or not self._readable(entry):
-            return False
-        return not self._while_postgres_comes_and_goes(self._order.has_turn, entry)
+    def _is_early(self, entry: Entry, order: Order) -> bool:
+        return bool(self._readable(entry)) and not self._while_postgres_comes_and_goes(order.has_turn, entry)
 
     def _in_turn(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         return self._order.of_those_together(entries) if self._order else entries
