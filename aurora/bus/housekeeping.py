@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from aurora.bus import keeping, schedule, trimming
-from aurora.models import IdempotencyKey, ProcessedEvent, RefreshToken
+from aurora.models import IdempotencyKey, ProcessedEvent, PublishedEvent, RefreshToken
 
 PROCESSED_EVENTS_KEPT = timedelta(days=7)
 """Longer than an event can take to be delivered a second time; dead letters are put back for one group only, so they need no memory."""
@@ -34,8 +34,10 @@ def trim_streams() -> dict[str, int]:
 
 
 def forget_processed_events(*, now: datetime | None = None) -> int:
+    """Not of events that are kept because another group has not finished them: what Redis forgets of those, all groups are given again."""
     before = (now or timezone.now()) - PROCESSED_EVENTS_KEPT
-    return delete_by_batches(ProcessedEvent.objects.filter(processed_at__lt=before))
+    is_kept = Exists(PublishedEvent.objects.filter(event_id=OuterRef("event_id")))
+    return delete_by_batches(ProcessedEvent.objects.filter(~is_kept, processed_at__lt=before))
 
 
 def forget_refresh_tokens(*, now: datetime | None = None) -> int:

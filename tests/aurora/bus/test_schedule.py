@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from aurora.bus import housekeeping, schedule
 from aurora.bus.schedule import Job, Scheduler
-from aurora.models import IdempotencyKey, ProcessedEvent, RefreshToken
+from aurora.models import IdempotencyKey, ProcessedEvent, PublishedEvent, RefreshToken
 from tests.waiting import until
 
 
@@ -127,6 +127,16 @@ def test_processed_events_are_forgotten_after_a_week(monkeypatch):
     )
     assert housekeeping.forget_processed_events(now=now) == 5
     assert ProcessedEvent.objects.count() == 1
+
+
+@pytest.mark.django_db
+def test_that_an_event_was_processed_is_known_as_long_as_it_may_be_published_again():
+    now, kept, gone = timezone.now(), uuid4(), uuid4()
+    PublishedEvent.objects.create(id=1, event_id=kept, milliseconds=1, sequence=0, created_at=now)
+    for event_id in (kept, gone):
+        ProcessedEvent.objects.create(group="g", event_id=event_id, processed_at=now - timedelta(days=8))
+    assert housekeeping.forget_processed_events(now=now) == 1
+    assert ProcessedEvent.objects.get().event_id == kept
 
 
 @pytest.mark.django_db
