@@ -64,6 +64,7 @@ T = TypeVar("T")
 LAST_ERROR_LENGTH = 300
 CLOSED: Final = Status.CLOSED
 _COUNTED: Final = frozenset({Kind.FAIL, Kind.SLOW, Kind.TALLY})
+_ORDERS: Final = frozenset({Kind.FORCE_OPEN, Kind.FORCE_CLOSED, Kind.RESET})
 
 log = structlog.get_logger(__name__)
 
@@ -99,6 +100,7 @@ class Breaker:
         self._version = 0
         self._differs = False
         self._owed: Kind | None = None  # what an operator ordered while this process was alone
+        self._orders = 0
         self._is_joined = store is None
         self._is_shared = False
         self._totals = Counts()
@@ -302,17 +304,19 @@ class Breaker:
     def _order(self, kind: Kind) -> None:
         if not self._is_joined:
             self._join()
-        self._owed = None
+        with self._lock:
+            self._owed, self._orders = None, self._orders + 1  # this one is in the place of all before
         self._apply(Event(kind))
-        self._owed = None if self._store is None or self._is_shared else kind
 
     def _deliver(self) -> None:
         """Give the store the order it is owed. Merely told as a state it would be lost to whichever process had come back first."""
         with self._lock:
-            kind, self._owed = self._owed, None
+            kind, self._owed, orders = self._owed, None, self._orders
         step = self._ask(Event(kind)) if kind else None
         if step is None:
-            self._owed = self._owed or kind
+            with self._lock:
+                if self._orders == orders:
+                    self._owed = kind
         elif step.is_transition:
             self._announce(step)
 
@@ -325,6 +329,8 @@ class Breaker:
                 step = advance(self._state, event, settings=self._settings, now=self._clock())
                 if step.state is not self._state:
                     step = self._diverge(step)
+                if event.kind in _ORDERS and self._store is not None:
+                    self._owed = event.kind
         if step.is_transition:
             self._announce(step)
         return step

@@ -381,6 +381,42 @@ def test_what_an_operator_ordered_while_redis_was_away_holds_whoever_comes_back_
     assert two.snapshot().is_forced
 
 
+def test_an_order_holds_though_redis_is_back_before_it_is_known_to_be_owed(own_redis, join):
+    def another_thread_finds_it_back(_transition):
+        own_redis.start()
+        until(partial(_is_shared, one))
+        until(two.read_shared)
+
+    one = join(own_redis.client(), tick=60.0)
+    two = join(own_redis.client(), tick=60.0, on_transition=another_thread_finds_it_back)
+    own_redis.kill()
+    fail(one)
+    two.force_open()
+    assert one.snapshot().is_forced
+    assert two.snapshot().is_forced
+
+
+def test_an_order_that_could_not_be_delivered_does_not_undo_the_next_one(own_redis, join, monkeypatch):
+    breaker = join(own_redis.client(), tick=60.0)
+    own_redis.kill()
+    breaker.force_open()
+    own_redis.start()
+    ask = breaker._store.ask
+
+    def lose_the_first(name, event, **told):
+        if event is not None and event.kind is Kind.FORCE_OPEN:
+            monkeypatch.setattr(breaker._store, "ask", ask)
+            until(lambda: ask(name, None, **told))
+            breaker.reset()
+            return None
+        return ask(name, event, **told)
+
+    monkeypatch.setattr(breaker._store, "ask", lose_the_first)
+    breaker.read_shared()
+    assert breaker.snapshot().state == "closed"
+    assert breaker.snapshot().shared
+
+
 def test_an_order_is_given_once(own_redis, join):
     one, two = join(own_redis.client()), join(own_redis.client())
     own_redis.kill()
