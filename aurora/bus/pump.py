@@ -246,9 +246,12 @@ class Pump:
         return entries
 
     def _finish(self, entry: Entry, settled: Settled) -> None:
+        if settled.is_early and self._park(entry):
+            return
+        if self._parking.is_used and not settled.is_early:
+            self._parking.note_end(entry.entry_id)
         if not settled.is_done:
-            if not (settled.is_early and self._park(entry)):
-                self._let_go(entry.entry_id, settled.kept_seconds)
+            self._let_go(entry.entry_id, settled.kept_seconds)
             return
         self._finished.append(entry.entry_id)
         if len(self._finished) >= self._finished_enough and not self._has_room.is_set():

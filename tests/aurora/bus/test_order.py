@@ -439,6 +439,23 @@ def test_more_than_can_wait_here_is_left_to_others(start, redis_client, monkeypa
     assert effects_in_order("a") == ids
 
 
+def test_what_failed_is_taken_over_beside_many_that_wait_for_it(start):
+    class ReadsLittle(InOrder):
+        prefetch = 3
+
+    ids = announce_things(*["a"] * 60)
+    lives = iter(range(1))
+
+    def fail_once(message):
+        if message.id == ids[0] and next(lives, None) is not None:
+            raise RuntimeError("not now")
+
+    start(Relay())
+    start(ReadsLittle(fail_once))
+    until(lambda: sum(effects().values()) == 60)
+    assert effects_in_order("a") == ids
+
+
 def test_what_waits_takes_no_room_so_that_what_it_waits_for_can_be_taken_over(given, start):
     class OneAtATime(InOrder):
         prefetch = 0
@@ -488,19 +505,46 @@ def looks(place: parking.Parking, *, add: list[Entry]) -> list[Entry]:
     return until(place.take_due, every=0.001)
 
 
-def test_looks_become_rarer_while_nothing_moves_and_begin_anew_when_something_does():
-    place = parking.Parking()
+def test_looks_become_rarer_until_something_comes_to_an_end():
+    place, first = parking.Parking(), parking.FIRST_PAUSE_SECONDS
     assert place.seconds_left() is None
     assert place.take_due() == []
-    two = [entry(1), entry(2)]
-    pauses = []
-    for waiting in (two, two, two, two[:1], two[:1]):
-        assert looks(place, add=waiting) == waiting
+    two, pauses = [entry(1), entry(2)], []
+    for _ in range(3):
+        assert looks(place, add=two) == two
         pauses.append(place._pause)
-    first = parking.FIRST_PAUSE_SECONDS
-    assert pauses == [first * 2, first * 4, first * 8, first, first * 2]
-    looks(place, add=[entry(3)])
-    assert place._pause == first
+    assert pauses == [first * 2, first * 4, first * 8]
+    place.note_end(two[1].entry_id)
+    assert looks(place, add=two[:1]) == two[:1]
+    assert place._pause == first * 2
+    for _ in range(9):
+        place._due = 0.0
+        looks(place, add=two[:1])
+    assert place._pause == parking.LONGEST_PAUSE_SECONDS
+
+
+def test_what_waits_and_what_is_looked_at_count_alike():
+    """Else a worker would be full whenever it looks, and take over nothing of what they wait for."""
+    place = parking.Parking()
+    looks(place, add=[entry(1), entry(2)])
+    assert len(place) == 2
+    place.add(entry(1))
+    assert len(place) == 2
+    place.note_end(entry(2).entry_id)
+    assert len(place) == 1
+
+
+def test_the_next_look_waits_for_the_last_one_but_not_for_long(monkeypatch):
+    """One whose turn has come may be handled for minutes."""
+    monkeypatch.setattr(parking, "LONGEST_PAUSE_SECONDS", 3600.0)
+    place = parking.Parking()
+    looks(place, add=[entry(1), entry(2)])
+    place.add(entry(1))
+    place._due = 0.0
+    assert place.take_due() == []
+    assert (place.seconds_left() or 0.0) > 3000
+    place._looks_until = 0.0
+    assert place.take_due() == [entry(1)]
 
 
 def test_there_is_no_room_for_any_number(monkeypatch):
